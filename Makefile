@@ -1,0 +1,47 @@
+# Two commands do everything: `make run` sets up and runs the daemon, `make test` sets up and runs all the tests.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+unexport PIP_FIND_LINKS PIP_EXTRA_INDEX_URL
+
+.PHONY: run test lint check bench lock clean
+
+run: .venv/runtime  ## set up, then run the daemon on its embedded store
+	$(BIN)/fliqd serve
+
+test: .venv/dev  ## set up, then run all the tests
+	$(BIN)/python -m pytest
+
+lint: .venv/dev  ## ruff and mypy, as CI runs them
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy fliqd tests bench
+
+check: lint test
+
+bench: .venv/dev  ## measure against the bare yardsticks; prints a table of ratios
+	$(BIN)/python bench/run.py
+
+lock:  ## renew the locks after a change of pyproject.toml
+	$(PYTHON) -m venv .venv-lock && .venv-lock/bin/pip -q install uv
+	.venv-lock/bin/uv pip compile $(LOCK) -o requirements.lock pyproject.toml
+	.venv-lock/bin/uv pip compile $(LOCK) --extra build -o requirements-build.lock pyproject.toml
+	.venv-lock/bin/uv pip compile $(LOCK) --extra dev -o requirements-dev.lock pyproject.toml
+	rm -rf .venv-lock
+LOCK := -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/runtime: requirements-build.lock pyproject.toml | .venv/bin/python
+	$(PIP) install -q --require-hashes -r requirements-build.lock
+	$(PIP) install -q --no-deps --no-build-isolation -e .
+	touch $@
+
+.venv/dev: requirements-dev.lock pyproject.toml | .venv/bin/python
+	$(PIP) install -q --require-hashes -r requirements-dev.lock
+	$(PIP) install -q --no-deps --no-build-isolation -e .
+	touch $@ .venv/runtime
+
+clean:
+	rm -rf .venv .venv-lock dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
