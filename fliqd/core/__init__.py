@@ -1,0 +1,1 @@
+"""What is true about jobs: values and decisions, no I/O."""

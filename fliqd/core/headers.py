@@ -1,0 +1,47 @@
+"""Which headers a job may carry."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from fliqd.errors import Problem
+
+MAX_COUNT: Final = 100
+MAX_BYTES: Final = 32 * 1024
+HOP_BY_HOP: Final = frozenset(
+    # RFC 9110, 7.6.1, and the two that history left behind
+    {"connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer",
+     "transfer-encoding", "upgrade"}
+)  # fmt: skip
+SET_BY_FLIQD: Final = frozenset({"host", "content-length", "expect"})
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)  # RFC 9110, 5.6.2
+# Visible characters with spaces and tabs between them (RFC 9110, 5.5); beyond ASCII they go out as UTF-8.
+_VALUE: Final = re.compile(r"(?:[^\x00-\x20\x7f-\x9f](?:[^\x00-\x08\x0a-\x1f\x7f-\x9f]*[^\x00-\x20\x7f-\x9f])?)?")
+
+
+def check_headers(field: str, headers: Mapping[str, str]) -> Iterator[Problem]:
+    """Yield what keeps `headers` from being sent; a value is never repeated, it may be a secret."""
+    yield from check_size(field, headers)
+    seen: dict[str, str] = {}
+    for name, value in headers.items():
+        lower = name.lower()
+        where = f"{field}.{name[:64]}"
+        if not _TOKEN.fullmatch(name):
+            yield Problem(field, f"{name[:64]!r} is not a header name: letters, digits and !#$%&'*+.^_`|~- only")
+        elif lower in HOP_BY_HOP:
+            yield Problem(where, "belongs to the connection, not to the request; leave it out")
+        elif lower in SET_BY_FLIQD or lower.startswith("x-fliq-"):
+            yield Problem(where, "is set by fliqd itself; leave it out")
+        elif lower in seen:
+            yield Problem(where, f"comes twice, also as {seen[lower]}: names differ only in case")
+        elif not _VALUE.fullmatch(value):
+            yield Problem(where, "has a control character, or white space at an end")
+        seen[lower] = name
+
+
+def check_size(field: str, pairs: Mapping[str, str]) -> Iterator[Problem]:
+    """Yield what is too much about an object of texts: at most 100 of them and 32 KiB in all."""
+    if len(pairs) > MAX_COUNT:
+        yield Problem(field, f"has {len(pairs)} entries, at most {MAX_COUNT}")
+    if sum(len(name) + len(value) for name, value in pairs.items()) > MAX_BYTES:
+        yield Problem(field, f"has more than {MAX_BYTES // 1024} KiB")

@@ -1,0 +1,114 @@
+"""What a job, an execution and their states are.
+
+The records are `msgspec.Struct`s: typed and frozen as dataclasses are, and made ten times as fast,
+which counts where one is made for each create and each claim. Instants are milliseconds since the
+epoch in UTC (`…_ms`), None where there is none.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+from fliqd.core.delivery import ErrorCode, Timings
+from fliqd.core.retry import Backoff
+
+
+class JobStatus(StrEnum):
+    """Where a job stands; `scheduled` is also the wait for a retry."""
+
+    AWAITING_APPROVAL = "awaiting_approval"
+    SCHEDULED = "scheduled"
+    RUNNING = "running"
+    SUCCESS = "success"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+S = JobStatus
+TRANSITIONS: Final[Mapping[S, frozenset[S]]] = {
+    S.AWAITING_APPROVAL: frozenset({S.SCHEDULED, S.CANCELLED, S.FAILED}),  # FAILED: expired
+    S.SCHEDULED: frozenset({S.RUNNING, S.CANCELLED, S.FAILED}),  # FAILED: expired before it could start
+    S.RUNNING: frozenset({S.SUCCESS, S.FAILED, S.SCHEDULED}),  # SCHEDULED: a retry, or the daemon died
+}
+FINAL: Final = frozenset(S) - TRANSITIONS.keys()
+
+
+class ExecutionStatus(StrEnum):
+    """How an attempt stands; `interrupted`: its end is not known, because the daemon stopped or died."""
+
+    RUNNING = "running"
+    SUCCESS = "success"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+
+
+class OnInterrupt(StrEnum):
+    """What becomes of a job whose attempt was interrupted."""
+
+    RETRY = "retry"
+    FAIL = "fail"
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One HTTP request to make once, at a time. The field names are the columns of the store."""
+
+    pk: int = 0  # the store's own key, given at creation
+    id: str
+    dialect: str = "v1"  # the API it came in through; idempotency keys are unique within one
+    token_id: str | None = None  # the token that created it
+    status: JobStatus = JobStatus.SCHEDULED
+
+    # what was asked for
+    url: str
+    host: str  # host:port of `url`, what the per-host limit counts
+    http_method: str = "POST"
+    headers: dict[str, str] = {}
+    query: dict[str, str] = {}
+    body: bytes | None = None
+    body_is_json: bool = False
+    timeout_ms: int = 30_000
+    max_retries: int = 0
+    backoff: Backoff = Backoff()
+    success_statuses: tuple[str, ...] = ("2xx",)
+    on_interrupt: OnInterrupt = OnInterrupt.RETRY
+    queue: str = "default"
+    name: str | None = None
+    description: str | None = None
+    tags: tuple[str, ...] = ()
+    idempotency_key: str | None = None
+    replay_of: str | None = None
+    scheduled_ms: int
+    expires_ms: int | None = None  # no attempt starts later
+
+    # where it stands
+    created_ms: int
+    updated_ms: int
+    started_ms: int | None = None  # of the first attempt
+    finished_ms: int | None = None
+    next_attempt_ms: int | None  # set exactly while it is scheduled
+    owner: str | None = None  # the daemon run that has it, set exactly while it is running
+    executions: int = 0  # requests that may have left; also the last attempt's number
+    attempts: int = 0  # the budget spent: interrupted ones do not count
+    last_status_code: int | None = None
+    last_error: str | None = None
+
+
+class Execution(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One attempt at a job: one HTTP request that may have left. `attempt_num` counts from 1."""
+
+    id: str
+    job_pk: int
+    attempt_num: int
+    status: ExecutionStatus
+    started_ms: int
+    finished_ms: int | None = None
+    late_ms: int  # how long after its due time it started
+    status_code: int | None = None
+    error_code: ErrorCode | None = None
+    error: str | None = None
+    response_headers: tuple[tuple[str, str], ...] = ()
+    response_body: bytes | None = None
+    response_truncated: bool = False
+    timings: Timings | None = None

@@ -1,0 +1,82 @@
+"""What the outcome of an attempt makes of its job: done, again at a time, or given up."""
+
+import math
+from typing import Final
+
+import msgspec
+
+from fliqd.core.delivery import ErrorCode, Failure, Response
+from fliqd.core.model import ExecutionStatus, Job, JobStatus
+from fliqd.core.retry import retry_after_s
+
+GIVE_UP_STATUS: Final = 489  # "do not retry": so says QStash's convention, which Fliq's clients share
+GIVE_UP_HEADER: Final = "x-fliq-no-retry"
+RETRY_AFTER_STATUSES: Final = frozenset({429, 503})
+
+
+class Settlement(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """The new state of a job and the end of its execution."""
+
+    status: JobStatus
+    execution_status: ExecutionStatus
+    attempts: int
+    next_attempt_ms: int | None = None
+    error_code: ErrorCode | None = None
+    error: str | None = None  # what happened to the attempt
+    job_error: str | None = None  # what the job says of it
+
+
+def settle(job: Job, response: Response, now_ms: int, spread: float) -> Settlement:
+    """Decide what `response` makes of a running `job`; `spread` in [0, 1) is for the jitter."""
+    attempts = job.attempts + 1
+    failure = response.failure or _refused(job, response)
+    if failure is None:
+        return Settlement(status=JobStatus.SUCCESS, execution_status=ExecutionStatus.SUCCESS, attempts=attempts)
+    status, next_ms = JobStatus.FAILED, None
+    error = job_error = f"{failure.code}: {failure.message}"
+    if attempts <= job.max_retries and not _gives_up(response):
+        wait_s = max(job.backoff.wait_s(attempts, spread), _asked_wait_s(response, now_ms))
+        next_ms = now_ms + math.ceil(wait_s * 1000)
+        if job.expires_ms is not None and next_ms > job.expires_ms:
+            next_ms, job_error = (
+                None,
+                f"{ErrorCode.EXPIRED}: no attempt starts after expires_at; the last: {error}",
+            )
+        else:
+            status = JobStatus.SCHEDULED
+    return Settlement(
+        status=status,
+        execution_status=ExecutionStatus.FAILED,
+        attempts=attempts,
+        next_attempt_ms=next_ms,
+        error_code=failure.code,
+        error=error,
+        job_error=job_error,
+    )
+
+
+def _refused(job: Job, response: Response) -> Failure | None:
+    """Say why an answer is not a success, None when it is one."""
+    status = response.status
+    if status is None:
+        return Failure(code=ErrorCode.PROTOCOL, message="the target closed without an answer")
+    family = f"{status // 100}xx"
+    if any(wanted in (family, str(status)) for wanted in job.success_statuses):
+        return None
+    return Failure(code=ErrorCode.BAD_STATUS, message=f"the target answered {status}")
+
+
+def _gives_up(response: Response) -> bool:
+    if response.status == GIVE_UP_STATUS or _header(response, GIVE_UP_HEADER) == "1":
+        return True
+    # A refusal by policy will be the same next time; asking again would only hide it.
+    return response.failure is not None and response.failure.code is ErrorCode.EGRESS_DENIED
+
+
+def _asked_wait_s(response: Response, now_ms: int) -> float:
+    value = _header(response, "retry-after") if response.status in RETRY_AFTER_STATUSES else None
+    return (retry_after_s(value, now_ms) or 0.0) if value is not None else 0.0
+
+
+def _header(response: Response, name: str) -> str | None:
+    return next((value for key, value in response.headers if key.lower() == name), None)
