@@ -1,0 +1,1 @@
+"""Where jobs are kept: `base.py` says what a store promises, `sqlite/` keeps it."""

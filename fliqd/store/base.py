@@ -1,0 +1,133 @@
+"""What a store promises: the contract that the services and the engine are written against.
+
+Operations take and return values. Every write returns only when it is on disk, is all or nothing, and
+goes on to its end when its caller is cancelled. A change of state names the state it comes from, and the
+end of an attempt names its owner and number, so that a late worker cannot overwrite its successor.
+
+Raised by any of them: `UnavailableError` when the disk is full or locked (nothing was changed),
+`StoreIOError` when the disk failed.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import msgspec
+
+from fliqd.core.delivery import Timings
+from fliqd.core.due_heap import DueEntry
+from fliqd.core.model import Execution, Job, JobStatus
+from fliqd.core.settle import Settlement
+
+
+class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which jobs a list shows; None leaves a condition out. Times are inclusive `…_from`, exclusive `…_to`."""
+
+    status: JobStatus | None = None
+    queue: str | None = None
+    name: str | None = None
+    tag: str | None = None
+    created_from_ms: int | None = None
+    created_to_ms: int | None = None
+    scheduled_from_ms: int | None = None
+    scheduled_to_ms: int | None = None
+
+
+class Created(msgspec.Struct, frozen=True):
+    """A job as the store has it; `replayed` when its idempotency key had made it before."""
+
+    job: Job
+    replayed: bool
+
+
+class Finish(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """The end of the attempt `job.executions` by `job.owner`: what it was, and what the job becomes."""
+
+    job: Job
+    settlement: Settlement
+    started_ms: int
+    finished_ms: int
+    late_ms: int
+    status_code: int | None
+    response_headers: tuple[tuple[str, str], ...]
+    response_body: bytes | None
+    response_truncated: bool
+    timings: Timings
+
+
+class Token(msgspec.Struct, frozen=True, kw_only=True):
+    """An API token as the store knows it: never the token itself, only its SHA-256."""
+
+    id: str
+    name: str
+    hash: bytes
+    scopes: tuple[str, ...]
+    created_ms: int
+    last_used_ms: int | None = None
+
+
+class Store(Protocol):
+    """One daemon's view of the jobs."""
+
+    def on_due(self, listener: Callable[[Sequence[DueEntry]], None]) -> None:
+        """Have `listener` told, after each commit, of every job that has come to wait for an instant.
+
+        Told by the store and not by the caller of a write, so that a caller who was cancelled between
+        the commit and its next line leaves no job that nobody waits for.
+        """
+
+    async def create_jobs(self, jobs: Sequence[Job]) -> list[Created]:
+        """Add jobs; one whose (dialect, idempotency key) exists is not added, the first one comes back."""
+
+    async def job(self, job_id: str) -> Job:
+        """Return a job; raise NotFoundError."""
+
+    async def jobs(self, where: JobFilter, *, before_pk: int | None, limit: int) -> list[Job]:
+        """Return jobs, newest first, created before the one with `before_pk`."""
+
+    async def change_job(self, job_id: str, change: Callable[[Job], Job]) -> Job:
+        """Replace a job that is not running by `change(job)`, read and written in one transaction.
+
+        `change` is pure and may raise, which leaves the job as it was. Raises NotFoundError.
+        """
+
+    async def executions(self, job_id: str) -> list[Execution]:
+        """Return the attempts at a job, newest first; raise NotFoundError."""
+
+    async def due_page(
+        self, *, start: tuple[int, int], until_ms: int | None, host: str | None, limit: int
+    ) -> list[DueEntry]:
+        """Return scheduled jobs from `start` (due_ms, pk) on, inclusive, in due order."""
+
+    async def claim(self, pks: Sequence[int], *, owner: str, now_ms: int, until_ms: int) -> list[Job]:
+        """Open an attempt at each job that is scheduled and due by `until_ms`; return them, running, by due time.
+
+        One that has expired by `now_ms` fails instead. One that does not come back was not due, is gone,
+        or someone was quicker.
+        """
+
+    async def finish(self, end: Finish) -> bool:
+        """Close an attempt and move its job on; False if the attempt was not the owner's any more."""
+
+    async def unclaim(self, jobs: Sequence[Job], now_ms: int) -> None:
+        """Take back attempts whose request has surely not left, as if they had never been opened."""
+
+    async def interrupt(self, jobs: Sequence[Job] | None, *, now_ms: int, reason: str) -> int:
+        """Close attempts whose end is not known and make their jobs due again (or fail them, `on_interrupt`).
+
+        None means every open attempt there is: what a predecessor left. Returns how many.
+        """
+
+    async def tokens(self) -> list[Token]:
+        """Return all tokens, oldest first."""
+
+    async def add_token(self, token: Token) -> None:
+        """Add a token; raise ConflictError if its id exists."""
+
+    async def ping(self) -> None:
+        """Return once the writer has answered: proof that it lives. Writes nothing."""
+
+    def size_bytes(self) -> int:
+        """Return what the store takes on disk."""
+
+    async def close(self) -> None:
+        """Write what waits, then let go of the files."""

@@ -1,0 +1,40 @@
+"""One daemon a store: a lock held for life on a file beside it."""
+
+import fcntl
+import os
+from pathlib import Path
+
+from fliqd.errors import StoreInUseError
+
+
+class StoreLock:
+    """An flock on `<store>.lock`; the kernel lets go of it when the process ends, however it ends.
+
+    Taken on the real path, so that two names of one file (a symlink, a relative path) meet.
+    """
+
+    def __init__(self, store: Path) -> None:
+        self._path = store.with_name(store.name + ".lock")
+        self._fd = -1
+
+    def acquire(self) -> None:
+        """Take the lock; raise StoreInUseError naming who has it."""
+        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as err:
+            holder = os.read(fd, 64).decode("ascii", "replace").strip() or "another process"
+            os.close(fd)
+            raise StoreInUseError(
+                f"{self._path.with_suffix('')} is in use by fliqd with {holder}: stop that one, or give this one"
+                " another store.path"
+            ) from err
+        os.ftruncate(fd, 0)
+        os.write(fd, f"pid {os.getpid()}\n".encode())
+        self._fd = fd
+
+    def release(self) -> None:
+        """Let go; the file stays, since removing it would race with the next one to take it."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1

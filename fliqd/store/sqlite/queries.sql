@@ -1,0 +1,132 @@
+-- All the SQL of the embedded store but its migrations; each statement is loaded by its name.
+
+-- name: last_pk
+SELECT max(coalesce((SELECT max(pk) FROM job), 0), coalesce((SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'last_pk'), 0));
+
+-- name: jobs_by_key
+-- The jobs that an idempotency key has already made.
+SELECT job.*
+  FROM json_each(:keys) AS wanted
+  JOIN job ON job.dialect = wanted.value ->> 0 AND job.idempotency_key = wanted.value ->> 1;
+
+-- name: job_insert
+INSERT INTO job (
+    pk, id, dialect, token_id, status, url, host, http_method, headers, query, body, body_is_json, timeout_ms,
+    max_retries, backoff, success_statuses, on_interrupt, queue, name, description, tags, idempotency_key, replay_of,
+    scheduled_ms, expires_ms, created_ms, updated_ms, started_ms, finished_ms, next_attempt_ms, owner, executions,
+    attempts, last_status_code, last_error
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: job_replace
+-- The new values in the order of job_insert, then the state that was read: no row if it has moved on.
+UPDATE job
+   SET (pk, id, dialect, token_id, status, url, host, http_method, headers, query, body, body_is_json, timeout_ms,
+        max_retries, backoff, success_statuses, on_interrupt, queue, name, description, tags, idempotency_key, replay_of,
+        scheduled_ms, expires_ms, created_ms, updated_ms, started_ms, finished_ms, next_attempt_ms, owner, executions,
+        attempts, last_status_code, last_error)
+     = (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ WHERE pk = ? AND status = ? AND executions = ?
+RETURNING pk;
+
+-- name: job_tags_insert
+INSERT INTO job_tag (tag, job_pk) VALUES (?, ?);
+
+-- name: job_tags_delete
+DELETE FROM job_tag WHERE job_pk = ?;
+
+-- name: job_by_id
+SELECT * FROM job WHERE id = :id;
+
+-- name: jobs_newest_first
+SELECT * FROM job
+ WHERE pk < :before_pk
+   AND (:created_from_ms IS NULL OR created_ms >= :created_from_ms)
+   AND (:created_to_ms IS NULL OR created_ms < :created_to_ms)
+   AND (:scheduled_from_ms IS NULL OR scheduled_ms >= :scheduled_from_ms)
+   AND (:scheduled_to_ms IS NULL OR scheduled_ms < :scheduled_to_ms)
+   /* more */
+ ORDER BY pk DESC
+ LIMIT :limit;
+
+-- name: executions_by_job
+SELECT * FROM execution WHERE job_pk = :job_pk ORDER BY attempt_num DESC;
+
+-- name: due_page
+SELECT next_attempt_ms, pk, host FROM job
+ WHERE status = 'scheduled' AND (next_attempt_ms, pk) >= (:from_ms, :from_pk)
+ ORDER BY next_attempt_ms, pk
+ LIMIT :limit;
+
+-- name: due_page_of_host
+SELECT next_attempt_ms, pk, host FROM job
+ WHERE status = 'scheduled' AND (next_attempt_ms, pk) >= (:from_ms, :from_pk) AND next_attempt_ms <= :until_ms AND host = :host
+ ORDER BY next_attempt_ms, pk
+ LIMIT :limit;
+
+-- name: jobs_claim
+-- Give a batch of due jobs to :owner. A job that does not come back: not due, expired, gone, or someone was quicker.
+UPDATE job
+   SET status = 'running', owner = :owner, executions = executions + 1,
+       started_ms = coalesce(started_ms, :now_ms), updated_ms = :now_ms
+ WHERE pk IN (SELECT value FROM json_each(:pks))
+   AND status = 'scheduled' AND next_attempt_ms <= :until_ms
+   AND (expires_ms IS NULL OR expires_ms >= :now_ms)
+RETURNING *;
+
+-- name: jobs_expire
+UPDATE job
+   SET status = 'failed', next_attempt_ms = NULL, finished_ms = :now_ms, updated_ms = :now_ms, last_error = :error
+ WHERE pk IN (SELECT value FROM json_each(:pks)) AND status = 'scheduled' AND expires_ms < :now_ms;
+
+-- name: execution_open
+INSERT INTO execution (job_pk, attempt_num, id, status, started_ms, late_ms, response_truncated)
+VALUES (?, ?, ?, 'running', ?, ?, 0);
+
+-- name: execution_close
+UPDATE execution
+   SET status = ?, started_ms = ?, finished_ms = ?, late_ms = ?, status_code = ?, error_code = ?, error = ?,
+       response_headers = ?, response_body = ?, response_truncated = ?, timings = ?
+ WHERE job_pk = ? AND attempt_num = ? AND status = 'running';
+
+-- name: job_settle
+UPDATE job
+   SET status = ?, owner = NULL, next_attempt_ms = ?, finished_ms = ?, updated_ms = ?, attempts = ?,
+       started_ms = CASE WHEN executions = 1 THEN ? ELSE started_ms END, last_status_code = ?, last_error = ?
+ WHERE pk = ? AND status = 'running' AND executions = ? AND owner = ?;
+
+-- name: execution_forget
+DELETE FROM execution WHERE job_pk = ? AND attempt_num = ? AND status = 'running';
+
+-- name: job_unclaim
+UPDATE job
+   SET status = 'scheduled', owner = NULL, executions = executions - 1, updated_ms = ?,
+       started_ms = CASE WHEN executions = 1 THEN NULL ELSE started_ms END
+ WHERE pk = ? AND status = 'running' AND executions = ? AND owner = ?;
+
+-- name: executions_interrupt
+UPDATE execution
+   SET status = 'interrupted', finished_ms = max(started_ms, :now_ms), error_code = 'interrupted', error = :error
+ WHERE status = 'running' AND (job_pk, attempt_num) IN (
+       SELECT pk, executions FROM job
+        WHERE status = 'running' AND (:pks IS NULL OR pk IN (SELECT value FROM json_each(:pks))));
+
+-- name: jobs_interrupted_retry
+-- Due again at once, whatever max_retries says: an interrupted attempt spends no budget.
+UPDATE job
+   SET status = 'scheduled', owner = NULL, next_attempt_ms = :now_ms, updated_ms = :now_ms, last_error = :error
+ WHERE status = 'running' AND on_interrupt = 'retry'
+   AND (:pks IS NULL OR pk IN (SELECT value FROM json_each(:pks)))
+RETURNING next_attempt_ms, pk, host;
+
+-- name: jobs_interrupted_fail
+UPDATE job
+   SET status = 'failed', owner = NULL, next_attempt_ms = NULL, finished_ms = :now_ms, updated_ms = :now_ms, last_error = :error
+ WHERE status = 'running' AND on_interrupt = 'fail'
+   AND (:pks IS NULL OR pk IN (SELECT value FROM json_each(:pks)))
+RETURNING pk;
+
+-- name: tokens_all
+SELECT id, name, hash, scopes, created_ms, last_used_ms FROM token ORDER BY id;
+
+-- name: token_insert
+INSERT INTO token (id, name, hash, scopes, created_ms) VALUES (?, ?, ?, ?, ?);

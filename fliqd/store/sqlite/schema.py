@@ -1,0 +1,49 @@
+"""The schema's history: numbered migrations, applied in order, each in a transaction of its own."""
+
+import re
+import sqlite3
+from importlib.resources import files
+from typing import Final
+
+from fliqd.errors import StoreUnusableError
+from fliqd.store.sqlite import rows
+
+APPLICATION_ID: Final = 0x666C6971  # "fliq" in the file's header, so that file(1) and we know our own
+_NUMBERED: Final = re.compile(r"(\d{4})_\w+\.sql")
+
+
+def migrations() -> list[tuple[int, str]]:
+    """Return (number, SQL) of every migration, in order."""
+    folder = files(__package__).joinpath("migrations")
+    found = []
+    for file in folder.iterdir():
+        match = _NUMBERED.fullmatch(file.name)
+        if match:
+            found.append((int(match[1]), file.read_text(encoding="utf-8")))
+    return sorted(found)
+
+
+def version(connection: sqlite3.Connection) -> int:
+    """Return the number of the last migration applied, 0 for a new file."""
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring a file up to date; raise StoreUnusableError for one that is newer than this program."""
+    applied = version(connection)
+    known = migrations()
+    if applied > known[-1][0]:
+        raise StoreUnusableError(
+            f"the store has schema {applied} and this fliqd knows {known[-1][0]}: it was written by a newer version;"
+            " install that one again, or put back the copy that was set aside before the upgrade"
+        )
+    for number, sql in known:
+        if number > applied:
+            connection.executescript(
+                f"BEGIN IMMEDIATE; {sql}; PRAGMA user_version = {number};"
+                f" PRAGMA application_id = {APPLICATION_ID}; COMMIT;"
+            )
+    for table, columns in (("job", rows.JOB_COLUMNS), ("execution", rows.EXECUTION_COLUMNS)):
+        found = tuple(row[1] for row in connection.execute(f"PRAGMA table_info({table})"))
+        if found != columns:
+            raise StoreUnusableError(f"table {table} has the columns {found}, expected {columns}")

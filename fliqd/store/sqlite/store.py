@@ -1,0 +1,372 @@
+"""The store contract kept by one SQLite file: every write through the writer, every read beside it."""
+
+import asyncio
+import os
+import sqlite3
+from collections.abc import Callable, Sequence
+from itertools import cycle
+from pathlib import Path
+from typing import Any, Final, NamedTuple, Self
+
+import aiosqlite
+import msgspec
+
+from fliqd.core.delivery import ErrorCode
+from fliqd.core.due_heap import DueEntry
+from fliqd.core.model import Execution, Job, JobStatus
+from fliqd.errors import ConflictError, FliqdError, NotFoundError, StoreUnusableError
+from fliqd.store.base import Created, Finish, JobFilter, Token
+from fliqd.store.sqlite import queries, rows, schema
+from fliqd.store.sqlite.lock import StoreLock
+from fliqd.store.sqlite.writer import SplitBatchError, Transaction, Writer
+
+READERS: Final = 2  # a long list on one leaves the other for look-ups
+RECORD_LINGER_S: Final = 0.010  # outcomes wait this long for company; nobody waits for them
+BEFORE_ALL: Final = (1 << 63) - 1
+SYNCHRONOUS: Final = {"full": "FULL", "normal": "NORMAL"}
+
+# The conditions a list may carry, with the index that serves each.
+FILTERS: Final = {
+    "status": "AND status = :status",
+    "queue": "AND queue = :queue",
+    "name": "AND name = :name",
+    "tag": "AND pk IN (SELECT job_pk FROM job_tag WHERE tag = :tag)",
+}
+
+
+class _Claim(NamedTuple):
+    pks: Sequence[int]
+    owner: str
+    now_ms: int
+    until_ms: int
+    execution_ids: Sequence[str]
+
+
+class _Change(NamedTuple):
+    job_id: str
+    change: Callable[[Job], Job]
+
+
+class _Interrupt(NamedTuple):
+    pks: list[int] | None
+    now_ms: int
+    reason: str
+
+
+class _Unclaim(NamedTuple):
+    jobs: Sequence[Job]
+    now_ms: int
+
+
+class SqliteStore:
+    """Made by `open`. See `store.base.Store` for what each operation promises."""
+
+    def __init__(
+        self,
+        path: Path,
+        lock: StoreLock,
+        connection: aiosqlite.Connection,
+        readers: list[aiosqlite.Connection],
+        last_pk: int,
+        *,
+        new_execution_id: Callable[[], str],
+        on_fatal: Callable[[FliqdError], None],
+    ) -> None:
+        self._path = path
+        self._lock = lock
+        self._connection = connection
+        self._readers = readers
+        self._turn = cycle(readers)
+        self._last_pk = last_pk
+        self._new_execution_id = new_execution_id
+        self._sql = queries.load()
+        self._listener: Callable[[Sequence[DueEntry]], None] | None = None
+        self._writer = Writer(connection, on_due=self._tell, on_fatal=on_fatal)
+
+    @classmethod
+    async def open(
+        cls,
+        path: Path,
+        *,
+        durability: str,
+        new_execution_id: Callable[[], str],
+        on_fatal: Callable[[FliqdError], None],
+    ) -> Self:
+        """Open the file at `path`, making or upgrading it where needed.
+
+        Raises StoreInUseError, StoreUnusableError.
+        """
+        path = await asyncio.to_thread(_place, path)
+        lock = StoreLock(path)
+        lock.acquire()
+        connections: list[aiosqlite.Connection] = []
+        try:
+            await asyncio.to_thread(_prepare, path)
+            connection = await _connect(f"{path.as_uri()}?mode=rw")
+            connections.append(connection)
+            # WAL with FULL: a commit returns once its bytes are on disk (sqlite.org/pragma.html#pragma_synchronous).
+            for pragma in (
+                f"synchronous = {SYNCHRONOUS[durability]}",
+                "foreign_keys = ON",
+                "busy_timeout = 5000",
+                "temp_store = MEMORY",
+                "journal_size_limit = 67108864",
+            ):
+                await connection.execute_fetchall(f"PRAGMA {pragma}")
+            for _ in range(READERS):
+                reader = await _connect(f"{path.as_uri()}?mode=ro")
+                connections.append(reader)
+                await reader.execute_fetchall("PRAGMA query_only = ON")
+                await reader.execute_fetchall("PRAGMA busy_timeout = 5000")
+            found = list(await connection.execute_fetchall(queries.load()["last_pk"]))
+        except BaseException:
+            for opened in connections:
+                await opened.close()
+            lock.release()
+            raise
+        return cls(
+            path,
+            lock,
+            connection,
+            connections[1:],
+            int(found[0][0]),
+            new_execution_id=new_execution_id,
+            on_fatal=on_fatal,
+        )
+
+    def on_due(self, listener: Callable[[Sequence[DueEntry]], None]) -> None:
+        self._listener = listener
+
+    def _tell(self, due: Sequence[DueEntry]) -> None:
+        if self._listener is not None:
+            self._listener(due)
+
+    async def close(self) -> None:
+        await self._writer.close()
+        for reader in self._readers:
+            await reader.close()
+        await self._connection.close()
+        self._lock.release()
+
+    # Jobs
+
+    async def create_jobs(self, jobs: Sequence[Job]) -> list[Created]:
+        return await self._writer.write(self._create, jobs, rows=len(jobs))
+
+    async def _create(self, tx: Transaction, batches: list[Sequence[Job]]) -> list[list[Created]]:
+        keys = [(job.dialect, job.idempotency_key) for jobs in batches for job in jobs if job.idempotency_key]
+        known: dict[tuple[str, str | None], Job] = {}
+        if keys:
+            for row in await tx.rows("jobs_by_key", {"keys": msgspec.json.encode(keys).decode()}):
+                job = rows.job(row)
+                known[job.dialect, job.idempotency_key] = job
+        values, tags, results = [], [], []
+        for jobs in batches:
+            created = []
+            for wanted in jobs:
+                key = (wanted.dialect, wanted.idempotency_key)
+                if wanted.idempotency_key and key in known:
+                    created.append(Created(known[key], replayed=True))
+                    continue
+                self._last_pk += 1
+                job_values = rows.job_values(wanted)
+                values.append((self._last_pk, *job_values[1:]))
+                created.append(Created(wanted, replayed=False))
+                if wanted.idempotency_key:
+                    known[key] = wanted
+                if wanted.tags:
+                    tags += [(tag, self._last_pk) for tag in wanted.tags]
+                if wanted.status is JobStatus.SCHEDULED and wanted.next_attempt_ms is not None:
+                    tx.due.append(DueEntry(wanted.next_attempt_ms, self._last_pk, wanted.host))
+            results.append(created)
+        if values:
+            await tx.each("job_insert", values)
+        if tags:
+            await tx.each("job_tags_insert", tags)
+        return results
+
+    async def job(self, job_id: str) -> Job:
+        found = await self._read("job_by_id", {"id": job_id})
+        if not found:
+            raise NotFoundError("job", job_id)
+        return rows.job(found[0])
+
+    async def jobs(self, where: JobFilter, *, before_pk: int | None, limit: int) -> list[Job]:
+        values = msgspec.structs.asdict(where)
+        more = " ".join(sql for name, sql in FILTERS.items() if values[name] is not None)
+        sql = self._sql["jobs_newest_first"].replace("/* more */", more)
+        values |= {"before_pk": BEFORE_ALL if before_pk is None else before_pk, "limit": limit}
+        values["status"] = None if where.status is None else str(where.status)
+        found = await next(self._turn).execute_fetchall(sql, values)
+        return [rows.job(row) for row in found]
+
+    async def change_job(self, job_id: str, change: Callable[[Job], Job]) -> Job:
+        return await self._writer.write(self._change, _Change(job_id, change))
+
+    async def _change(self, tx: Transaction, changes: list[_Change]) -> list[Job | Exception]:
+        return [await self._change_one(tx, change) for change in changes]
+
+    async def _change_one(self, tx: Transaction, wanted: _Change) -> Job | Exception:
+        found = await tx.rows("job_by_id", {"id": wanted.job_id})
+        if not found:
+            return NotFoundError("job", wanted.job_id)
+        old = rows.job(found[0])
+        try:
+            new = wanted.change(old)
+        except FliqdError as err:
+            return err
+        fence = (old.pk, str(old.status), old.executions)
+        if not await tx.rows("job_replace", (*rows.job_values(new), *fence)):
+            return ConflictError(f"job {wanted.job_id} has just changed; read it again")
+        if new.tags != old.tags:
+            await tx.each("job_tags_delete", [(old.pk,)])
+            await tx.each("job_tags_insert", [(tag, old.pk) for tag in new.tags])
+        entry = rows.due_entry(new)
+        if entry is not None:
+            tx.due.append(entry)
+        return new
+
+    async def executions(self, job_id: str) -> list[Execution]:
+        job = await self.job(job_id)
+        found = await self._read("executions_by_job", {"job_pk": job.pk})
+        return [rows.execution(row) for row in found]
+
+    # What the engine asks for
+
+    async def due_page(
+        self, *, start: tuple[int, int], until_ms: int | None, host: str | None, limit: int
+    ) -> list[DueEntry]:
+        from_ms, from_pk = start
+        values = {"from_ms": from_ms, "from_pk": from_pk, "until_ms": until_ms, "host": host, "limit": limit}
+        found = await self._read("due_page" if host is None else "due_page_of_host", values)
+        return [rows.due(row) for row in found]
+
+    async def claim(self, pks: Sequence[int], *, owner: str, now_ms: int, until_ms: int) -> list[Job]:
+        ids = [self._new_execution_id() for _ in pks]
+        return await self._writer.write(self._claim, _Claim(pks, owner, now_ms, until_ms, ids))
+
+    async def _claim(self, tx: Transaction, claims: list[_Claim]) -> list[list[Job]]:
+        return [await self._claim_one(tx, claim) for claim in claims]
+
+    async def _claim_one(self, tx: Transaction, claim: _Claim) -> list[Job]:
+        values = {
+            "pks": msgspec.json.encode(claim.pks).decode(),
+            "owner": claim.owner,
+            "now_ms": claim.now_ms,
+            "until_ms": claim.until_ms,
+        }
+        jobs = [rows.job(row) for row in await tx.rows("jobs_claim", values)]
+        if len(jobs) < len(claim.pks):
+            error = f"{ErrorCode.EXPIRED}: it could not start before expires_at"
+            await tx.rows("jobs_expire", {"pks": values["pks"], "now_ms": claim.now_ms, "error": error})
+        jobs.sort(key=lambda job: (job.next_attempt_ms, job.pk))
+        opened = []
+        for execution_id, job in zip(claim.execution_ids, jobs, strict=False):
+            due_ms = job.next_attempt_ms or claim.now_ms
+            late_ms = max(0, claim.now_ms - due_ms)
+            opened.append((job.pk, job.executions, execution_id, max(claim.now_ms, due_ms), late_ms))
+        if opened:
+            await tx.each("execution_open", opened)
+        return jobs
+
+    async def finish(self, end: Finish) -> bool:
+        return await self._writer.write(self._finish, end, linger_s=RECORD_LINGER_S)
+
+    async def _finish(self, tx: Transaction, ends: list[Finish]) -> list[bool]:
+        moved = await tx.each("job_settle", [rows.job_settle_values(end) for end in ends])
+        if moved < len(ends):
+            if len(ends) > 1:
+                raise SplitBatchError  # find out which
+            return [False]
+        await tx.each("execution_close", [rows.execution_close_values(end) for end in ends])
+        for end in ends:
+            if end.settlement.next_attempt_ms is not None:
+                tx.due.append(DueEntry(end.settlement.next_attempt_ms, end.job.pk, end.job.host))
+        return [True] * len(ends)
+
+    async def unclaim(self, jobs: Sequence[Job], now_ms: int) -> None:
+        await self._writer.write(self._unclaim, _Unclaim(jobs, now_ms))
+
+    async def _unclaim(self, tx: Transaction, batches: list[_Unclaim]) -> list[None]:
+        for batch in batches:
+            await tx.each("execution_forget", [(job.pk, job.executions) for job in batch.jobs])
+            moves = [(batch.now_ms, job.pk, job.executions, job.owner) for job in batch.jobs]
+            await tx.each("job_unclaim", moves)
+            tx.due += [DueEntry(job.next_attempt_ms or batch.now_ms, job.pk, job.host) for job in batch.jobs]
+        return [None] * len(batches)
+
+    async def interrupt(self, jobs: Sequence[Job] | None, *, now_ms: int, reason: str) -> int:
+        pks = None if jobs is None else [job.pk for job in jobs]
+        return await self._writer.write(self._interrupt, _Interrupt(pks, now_ms, reason))
+
+    async def _interrupt(self, tx: Transaction, items: list[_Interrupt]) -> list[int]:
+        counts = []
+        for item in items:
+            values = {
+                "pks": None if item.pks is None else msgspec.json.encode(item.pks).decode(),
+                "now_ms": item.now_ms,
+                "error": f"{ErrorCode.INTERRUPTED}: {item.reason}",
+            }
+            await tx.rows("executions_interrupt", values)
+            again = await tx.rows("jobs_interrupted_retry", values)
+            ended = await tx.rows("jobs_interrupted_fail", values)
+            tx.due += [rows.due(row) for row in again]
+            counts.append(len(again) + len(ended))
+        return counts
+
+    # Tokens
+
+    async def tokens(self) -> list[Token]:
+        return [rows.token(row) for row in await self._read("tokens_all", {})]
+
+    async def add_token(self, token: Token) -> None:
+        await self._writer.write(self._add_token, token)
+
+    async def _add_token(self, tx: Transaction, tokens: list[Token]) -> list[None]:
+        await tx.each(
+            "token_insert",
+            [(t.id, t.name, t.hash, msgspec.json.encode(t.scopes).decode(), t.created_ms) for t in tokens],
+        )
+        return [None] * len(tokens)
+
+    # Itself
+
+    async def ping(self) -> None:
+        await self._connection.execute_fetchall("SELECT 1")
+
+    def size_bytes(self) -> int:
+        size = 0
+        for suffix in ("", "-wal"):
+            try:
+                size += self._path.with_name(self._path.name + suffix).stat().st_size
+            except FileNotFoundError:
+                continue  # no write yet, no WAL
+        return size
+
+    async def _read(self, name: str, values: dict[str, Any]) -> list[Any]:
+        return list(await next(self._turn).execute_fetchall(self._sql[name], values))
+
+
+def _place(path: Path) -> Path:
+    """Return the real path of the store, in a directory that is there."""
+    path = path.resolve()
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return path
+
+
+def _prepare(path: Path) -> None:
+    """Make or upgrade the file with a connection of its own, closed before the daemon's are opened."""
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    connection = sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, isolation_level=None)
+    try:
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA journal_mode = WAL")
+        schema.migrate(connection)
+    except sqlite3.DatabaseError as err:
+        raise StoreUnusableError(f"{path} cannot be used as a store: {err}") from err
+    finally:
+        connection.close()
+
+
+async def _connect(uri: str) -> aiosqlite.Connection:
+    return await aiosqlite.connect(uri, uri=True, isolation_level=None, cached_statements=256)

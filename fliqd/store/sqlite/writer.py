@@ -1,0 +1,216 @@
+"""Group commit: one task takes every write that waits, commits them together, and answers all."""
+
+import asyncio
+import sqlite3
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, Final, NamedTuple, TypeVar
+
+import aiosqlite
+import structlog
+
+from fliqd.core.due_heap import DueEntry
+from fliqd.errors import ConflictError, FliqdError, StoreIOError, StoreUnusableError, UnavailableError
+from fliqd.store.sqlite import queries
+
+log = structlog.get_logger()
+T = TypeVar("T")
+R = TypeVar("R")
+
+BATCH_ROWS: Final = 2_000  # a transaction takes no more writes after so many rows, so that none waits long
+DAMAGED: Final = frozenset({"SQLITE_CORRUPT", "SQLITE_NOTADB"})
+LATER: Final = frozenset({"SQLITE_BUSY", "SQLITE_LOCKED"})
+
+
+class Transaction:
+    """What a write sees: the statements by name, and a list for the jobs that it makes wait."""
+
+    def __init__(self, connection: aiosqlite.Connection) -> None:
+        self._connection = connection
+        self._sql = queries.load()
+        self.due: list[DueEntry] = []
+
+    async def rows(self, name: str, values: Sequence[Any] | dict[str, Any]) -> list[Any]:
+        """Run one statement; return its rows."""
+        return list(await self._connection.execute_fetchall(self._sql[name], values))
+
+    async def each(self, name: str, values: Iterable[Sequence[Any]]) -> int:
+        """Run one statement for each of `values`; return how many rows it changed."""
+        cursor = await self._connection.executemany(self._sql[name], values)
+        return cursor.rowcount
+
+
+class _Write(NamedTuple):
+    apply: Callable[[Transaction, list[Any]], Awaitable[Sequence[Any]]]
+    item: Any
+    rows: int
+    done: asyncio.Future[Any]
+
+
+class SplitBatchError(Exception):
+    """Raised by a write that must see its items one by one, each in a transaction of its own."""
+
+
+class Writer:
+    """The only one that touches the read-write connection.
+
+    A connection shared by coroutines loses acknowledged writes: one's ROLLBACK takes another's INSERT. So
+    callers queue a write and await its future, which is shielded: a caller that is cancelled leaves
+    nothing half done. Writes of one kind are handed to their function together.
+
+    When a transaction fails, its writes are tried again one by one, so that a bad one takes no other along.
+    """
+
+    def __init__(
+        self,
+        connection: aiosqlite.Connection,
+        *,
+        on_due: Callable[[Sequence[DueEntry]], None],
+        on_fatal: Callable[[FliqdError], None],
+    ) -> None:
+        self._connection = connection
+        self._on_due = on_due
+        self._on_fatal = on_fatal
+        self._waiting: deque[_Write] = deque()
+        self._go = asyncio.Event()
+        self._linger: asyncio.TimerHandle | None = None
+        self._closing = False
+        self._fatal: FliqdError | None = None
+        self._task = asyncio.create_task(self._run(), name="store-writer")
+
+    async def write(
+        self,
+        apply: Callable[[Transaction, list[T]], Awaitable[Sequence[R | Exception]]],
+        item: T,
+        *,
+        rows: int = 1,
+        linger_s: float = 0.0,
+    ) -> R:
+        """Have `apply` called with `item`, and maybe others; return its result for `item` once on disk.
+
+        `rows` is how many the write is about to touch. With `linger_s`, company may come for so long
+        before the commit. An exception among the results is raised to its own caller alone, and must not
+        have written anything.
+        """
+        if self._fatal is not None or self._closing:
+            raise self._fatal or UnavailableError("fliqd is shutting down", "shutting_down")
+        done: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Write(apply, item, rows, done))
+        if not linger_s or len(self._waiting) >= BATCH_ROWS:
+            self._go.set()
+        elif self._linger is None:
+            self._linger = asyncio.get_running_loop().call_later(linger_s, self._go.set)
+        try:
+            return await asyncio.shield(done)
+        except asyncio.CancelledError:
+            done.add_done_callback(_look_at)  # nobody else will
+            raise
+
+    async def close(self) -> None:
+        """Commit what waits, take nothing more."""
+        self._closing = True
+        self._go.set()
+        await self._task
+
+    async def _run(self) -> None:
+        try:
+            while not self._closing or self._waiting:
+                await self._go.wait()
+                self._go.clear()
+                if self._linger is not None:
+                    self._linger.cancel()
+                    self._linger = None
+                while self._waiting:
+                    await self._settle(self._next_batch())
+        except Exception as err:
+            log.exception("store.writer_died")
+            self._die(StoreIOError(f"the store's writer died: {err!r}"), [])
+
+    def _next_batch(self) -> list[_Write]:
+        batch: list[_Write] = []
+        room = BATCH_ROWS
+        while self._waiting and (not batch or self._waiting[0].rows <= room):
+            batch.append(self._waiting.popleft())
+            room -= batch[-1].rows
+        return batch
+
+    async def _settle(self, batch: list[_Write]) -> None:
+        if self._fatal is not None:
+            for write in batch:
+                write.done.set_exception(self._fatal)
+            return
+        try:
+            results, due = await self._commit(batch)
+        except Exception as err:  # noqa: BLE001 -- whatever it is, it reaches its caller
+            error = _meaning(err)
+            if isinstance(error, StoreIOError | StoreUnusableError):
+                self._die(error, batch)
+            elif len(batch) > 1 and not isinstance(error, UnavailableError):
+                for write in batch:
+                    await self._settle([write])
+            else:
+                for write in batch:
+                    write.done.set_exception(error)
+            return
+        for write, result in zip(batch, results, strict=True):
+            if isinstance(result, Exception):
+                write.done.set_exception(result)
+            else:
+                write.done.set_result(result)
+        if due:
+            self._on_due(due)
+
+    async def _commit(self, batch: list[_Write]) -> tuple[list[Any], list[DueEntry]]:
+        """Apply a batch in one transaction; the results come in the batch's order."""
+        transaction = Transaction(self._connection)
+        results: dict[int, Any] = {}
+        kinds: dict[Callable[..., Any], list[int]] = {}
+        for index, write in enumerate(batch):
+            kinds.setdefault(write.apply, []).append(index)
+        await self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            for apply, indexes in kinds.items():
+                answers = await apply(transaction, [batch[index].item for index in indexes])
+                results.update(zip(indexes, answers, strict=True))
+            await self._connection.execute("COMMIT")
+        except BaseException:
+            # After SQLITE_FULL the transaction is gone already; a ROLLBACK would raise and hide the cause.
+            if self._connection.in_transaction:
+                await self._connection.execute("ROLLBACK")
+            raise
+        return [results[index] for index in range(len(batch))], transaction.due
+
+    def _die(self, error: FliqdError, batch: list[_Write]) -> None:
+        self._fatal = error
+        for write in (*batch, *self._waiting):
+            if not write.done.done():
+                write.done.set_exception(error)
+                write.done.add_done_callback(_look_at)
+        self._waiting.clear()
+        self._on_fatal(error)
+
+
+def _meaning(err: Exception) -> Exception:
+    """Say what an error of SQLite means to those above the store."""
+    if not isinstance(err, sqlite3.Error):
+        return err
+    name = str(getattr(err, "sqlite_errorname", ""))
+    if name == "SQLITE_FULL":
+        return UnavailableError("the disk is full: nothing was written; free some space and try again", "disk_full", 10)
+    if name in LATER or name.startswith(("SQLITE_BUSY_", "SQLITE_LOCKED_")):
+        return UnavailableError("another program keeps the store locked; try again", "store_locked", 1)
+    if name in DAMAGED or name.startswith("SQLITE_CORRUPT_"):
+        return StoreUnusableError(f"the store is damaged: {err}")
+    if name.startswith(("SQLITE_IOERR", "SQLITE_READONLY", "SQLITE_CANTOPEN")):
+        return StoreIOError(f"the disk failed: {err} ({name})")
+    if isinstance(err, sqlite3.IntegrityError):
+        conflict = ConflictError(f"the store refused it: {err}")
+        conflict.__cause__ = err
+        return conflict
+    return err
+
+
+def _look_at(done: asyncio.Future[Any]) -> None:
+    """Take note of an outcome that nobody awaits any more."""
+    if not done.cancelled():
+        done.exception()
