@@ -1,0 +1,1 @@
+"""What happens by itself: deciding that a job is due, sending it, recording what came back."""

@@ -1,0 +1,272 @@
+"""Turns due jobs into requests: claims them in batches, fairly, and sends with bounded concurrency."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+import structlog
+
+from fliqd.clock import Clock, sleep_until
+from fliqd.core.delivery import ErrorCode, Failure, Response
+from fliqd.core.due_heap import DueEntry
+from fliqd.core.lanes import LANE_ROOM, Lanes
+from fliqd.core.model import Job
+from fliqd.core.outgoing import outgoing
+from fliqd.core.settle import settle
+from fliqd.core.signing import Signer
+from fliqd.engine.scheduler import LEAD_MS
+from fliqd.engine.sender import Sender
+from fliqd.errors import FliqdError, UnavailableError
+from fliqd.store.base import Finish, Store
+
+log = structlog.get_logger()
+
+BACK_OFF_S: Final = 1.0  # after the store could not write, before it is asked again
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How much goes out at once, and how much of what comes back is kept."""
+
+    max_in_flight: int
+    max_in_flight_per_host: int
+    response_capture: int  # bytes
+    response_limit: int  # bytes
+
+
+class Dispatcher:
+    """Claims due jobs when there are free slots, has workers send them, records what came back.
+
+    A slot is held until the outcome is on disk. So a crash repeats at most `max_in_flight` requests, and
+    outcomes that cannot be written (a full disk) are bounded and wait, while claiming stops by itself.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        sender: Sender,
+        clock: Clock,
+        signer: Signer | None,
+        spread: Callable[[], float],
+        owner: str,
+        limits: Limits,
+    ) -> None:
+        self._store = store
+        self._sender = sender
+        self._clock = clock
+        self._signer = signer
+        self._spread = spread
+        self._owner = owner
+        self._limits = limits
+        self._lanes = Lanes(limits.max_in_flight_per_host)
+        self._claimed: asyncio.Queue[Job] = asyncio.Queue()
+        self._workers: list[asyncio.Task[None]] = []
+        self._idle_workers = 0
+        self._in_flight: dict[int, Job] = {}
+        self._unsent: set[int] = set()  # claimed, and the request has surely not left yet
+        self._changed = asyncio.Event()
+        self._all_done = asyncio.Event()
+        self._stopping = False
+        self._crash: BaseException | None = None
+        self._claiming = asyncio.Lock()
+
+    @property
+    def in_flight(self) -> int:
+        """How many attempts are open."""
+        return len(self._in_flight)
+
+    @property
+    def backlog(self) -> int:
+        """How many due jobs wait in memory for a slot."""
+        return self._lanes.waiting
+
+    def room(self) -> int:
+        """Return how many more requests may go out now."""
+        return self._limits.max_in_flight - len(self._in_flight)
+
+    def host_room(self, host: str) -> int:
+        """Return how many more may go to `host`."""
+        return self._limits.max_in_flight_per_host - self._lanes.running(host)
+
+    def hand_over(self, entries: Sequence[DueEntry]) -> None:
+        """Take in jobs that are due."""
+        self._lanes.offer(entries)
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Claim what is due whenever there is room, until told to stop."""
+        while not self._stopping:
+            if self._crash is not None:
+                raise self._crash  # a worker died: a daemon with fewer and fewer of them would be half alive
+            self._changed.clear()
+            entries = self._lanes.take(self.room())
+            if entries:
+                async with self._claiming:
+                    await self._claim(entries)
+            elif (thirsty := self._lanes.thirsty()) is not None:
+                await self._refill(*thirsty)
+            else:
+                await self._changed.wait()
+
+    async def stop(self, grace_s: float) -> None:
+        """Take nothing new, let attempts finish within the grace, hand back the rest."""
+        self._stopping = True
+        self._changed.set()
+        async with self._claiming:
+            pass  # a claim under way is on disk and in the queue now
+        await self._hand_back_unsent()
+        if self._in_flight:
+            log.info("dispatcher.draining", in_flight=len(self._in_flight), grace_s=grace_s)
+            try:
+                async with asyncio.timeout(grace_s if self._crash is None else 0):
+                    while self._in_flight:
+                        self._all_done.clear()
+                        await self._all_done.wait()
+            except TimeoutError:
+                log.warning("dispatcher.grace_over", in_flight=len(self._in_flight))
+        for worker in self._workers:
+            worker.cancel()
+        await asyncio.gather(*self._workers, return_exceptions=True)
+        if self._in_flight:
+            jobs = list(self._in_flight.values())
+            await self._store.interrupt(
+                jobs, now_ms=self._clock.now_ms(), reason="fliqd was stopped before the answer came"
+            )
+
+    async def _hand_back_unsent(self) -> None:
+        """Undo the claims whose request has not left; nobody will see that they were made."""
+        jobs = [self._in_flight.pop(pk) for pk in list(self._unsent)]
+        self._unsent.clear()
+        if jobs:
+            await self._store.unclaim(jobs, self._clock.now_ms())
+
+    async def _claim(self, entries: list[DueEntry]) -> None:
+        now_ms = self._clock.now_ms()
+        try:
+            jobs = await self._store.claim(
+                [entry.pk for entry in entries], owner=self._owner, now_ms=now_ms, until_ms=now_ms + LEAD_MS
+            )
+        except UnavailableError as err:
+            log.warning("dispatcher.claim_failed", error=str(err))
+            for entry in reversed(entries):
+                self._lanes.give_back(entry)
+            await asyncio.sleep(BACK_OFF_S)
+            return
+        came = {job.pk for job in jobs}
+        for entry in entries:
+            if entry.pk not in came:
+                self._lanes.done(entry.host)
+        for job in jobs:
+            self._in_flight[job.pk] = job
+            self._unsent.add(job.pk)
+            self._claimed.put_nowait(job)
+        while self._idle_workers < self._claimed.qsize() and len(self._workers) < self._limits.max_in_flight:
+            worker = asyncio.create_task(self._work(), name=f"worker-{len(self._workers)}")
+            worker.add_done_callback(self._worker_ended)
+            self._workers.append(worker)
+            self._idle_workers += 1
+
+    def _worker_ended(self, worker: asyncio.Task[None]) -> None:
+        if not worker.cancelled():
+            self._crash = worker.exception()
+            self._changed.set()
+
+    async def _refill(self, host: str, place: tuple[int, int]) -> None:
+        until_ms = self._clock.now_ms() + LEAD_MS
+        try:
+            entries = await self._store.due_page(start=place, until_ms=until_ms, host=host, limit=LANE_ROOM)
+        except UnavailableError as err:
+            log.warning("dispatcher.refill_failed", error=str(err))
+            self._lanes.refill(host, [], rest=place)
+            await asyncio.sleep(BACK_OFF_S)
+            return
+        more = len(entries) == LANE_ROOM
+        self._lanes.refill(host, entries, rest=(entries[-1].due_ms, entries[-1].pk + 1) if more else None)
+
+    async def _work(self) -> None:
+        while True:
+            job = await self._claimed.get()
+            self._idle_workers -= 1
+            await self._attempt(job)
+            self._idle_workers += 1
+
+    async def _attempt(self, job: Job) -> None:
+        """Send one claimed job's request and see its outcome onto the disk."""
+        due_ms = job.next_attempt_ms or 0
+        await sleep_until(self._clock, due_ms)
+        if job.pk not in self._unsent:
+            return  # handed back meanwhile
+        self._unsent.discard(job.pk)
+        started_ms = self._clock.now_ms()
+        started = self._clock.monotonic()
+        response = await self._send(job, started_ms)
+        # The wall clock may be set while a request is under way; its length may not change by that.
+        finished_ms = started_ms + round((self._clock.monotonic() - started) * 1000)
+        settlement = settle(job, response, self._clock.now_ms(), self._spread())
+        await self._record(
+            Finish(
+                job=job,
+                settlement=settlement,
+                started_ms=started_ms,
+                finished_ms=finished_ms,
+                late_ms=max(0, started_ms - due_ms),
+                status_code=response.status,
+                response_headers=response.headers,
+                response_body=response.body or None,
+                response_truncated=response.truncated,
+                timings=response.timings,
+            )
+        )
+        del self._in_flight[job.pk]
+        self._lanes.done(job.host)
+        self._changed.set()
+        if not self._in_flight:
+            self._all_done.set()
+
+    async def _send(self, job: Job, now_ms: int) -> Response:
+        try:
+            request = outgoing(
+                job,
+                signer=self._signer,
+                now_ms=now_ms,
+                capture=self._limits.response_capture,
+                limit=self._limits.response_limit,
+            )
+            return await self._sender.send(request)
+        except Exception:
+            # Our bug, and one job's bad luck: it must neither kill the worker nor leave the job running.
+            log.exception("attempt.crashed", job_id=job.id)
+            return Response(failure=Failure(code=ErrorCode.INTERNAL, message="fliqd failed to send this; see its log"))
+
+    async def _record(self, end: Finish) -> None:
+        settlement = end.settlement
+        log.debug(
+            "attempt.ended",
+            job_id=end.job.id,
+            attempt=end.job.executions,
+            status=str(settlement.status),
+            status_code=end.status_code,
+            error_code=settlement.error_code and str(settlement.error_code),
+            late_ms=end.late_ms,
+        )
+        while True:
+            try:
+                if not await self._store.finish(end):
+                    log.error("attempt.not_ours", job_id=end.job.id, attempt=end.job.executions)
+            except UnavailableError as err:
+                log.warning("attempt.record_waits", job_id=end.job.id, error=str(err))
+                await asyncio.sleep(BACK_OFF_S)
+            except FliqdError as err:
+                log.error("attempt.record_failed", job_id=end.job.id, error=str(err))  # noqa: TRY400 -- the store ends the process
+                return
+            except Exception:
+                if not end.response_headers and end.response_body is None:
+                    raise
+                # Something in the answer cannot be kept: the outcome must be, and one job may not stop the rest.
+                log.exception("attempt.answer_unkept", job_id=end.job.id)
+                end = msgspec.structs.replace(end, response_headers=(), response_body=None)
+            else:
+                return
