@@ -1,0 +1,1 @@
+"""The REST API under `/v1`: documents in, operations called, documents out."""

@@ -1,0 +1,43 @@
+"""Who calls, and whether they may."""
+
+from typing import Final, NamedTuple
+
+from aiohttp import web
+
+from fliqd.errors import ForbiddenError, UnauthorizedError
+from fliqd.service.tokens import ADMIN, ALL_SCOPES, READ, WRITE, Tokens
+
+OPEN: Final = frozenset({"/healthz", "/readyz"})  # and nothing else
+
+
+class Caller(NamedTuple):
+    """The token of a request, and what it allows."""
+
+    token_id: str | None
+    scopes: tuple[str, ...]
+
+
+ANYONE: Final = Caller(None, ALL_SCOPES)
+NOBODY: Final = Caller(None, ())
+CALLER: Final = web.RequestKey("caller", Caller)
+
+
+def identify(request: web.BaseRequest, tokens: Tokens | None) -> Caller:
+    """Return who sent a request; raise UnauthorizedError. `tokens` is None where none are asked for."""
+    if tokens is None:
+        return ANYONE
+    scheme, _, text = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not text:
+        raise UnauthorizedError(
+            "send the header Authorization: Bearer <token>; the first token is in the file admin.token of the"
+            " state directory"
+        )
+    token = tokens.who(text.strip())
+    return Caller(token.id, token.scopes)
+
+
+def check(caller: Caller, method: str) -> None:
+    """Raise ForbiddenError unless the caller's scopes cover a request's method."""
+    needed = READ if method in ("GET", "HEAD") else WRITE
+    if needed not in caller.scopes and ADMIN not in caller.scopes:
+        raise ForbiddenError(f"this token may not do that: it lacks the scope {needed}")

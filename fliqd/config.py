@@ -1,0 +1,168 @@
+"""From a TOML file and the environment to settings: everything that is wrong is said at once."""
+
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Final
+
+from fliqd.errors import ConfigError, Problem
+from fliqd.settings import SECTIONS, Settings
+
+ENV_PREFIX: Final = "FLIQD_"
+_REFERENCE: Final = re.compile(r"\$\{(env|file):([^}]*)\}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Settings, where they came from, and where the daemon keeps its files."""
+
+    settings: Settings
+    file: Path | None  # None: no file was found, which is fine
+    state_dir: Path
+
+    @property
+    def store_path(self) -> Path:
+        """Return the store's file; a relative path is under the state directory."""
+        return self.state_dir / self.settings.store.path
+
+
+def load(explicit: str | None, env: Mapping[str, str]) -> Config:
+    """Read the configuration that `--config` or the environment names, or the first that is found.
+
+    Raises ConfigError with every problem.
+    """
+    file = find(explicit, env)
+    document: dict[str, Any] = {}
+    if file is not None:
+        document = _read(file)
+    return Config(settings=parse(document, env), file=file, state_dir=state_dir(env))
+
+
+def find(explicit: str | None, env: Mapping[str, str]) -> Path | None:
+    """Return the file to read: `--config`, `$FLIQD_CONFIG`, else the first that exists, else None."""
+    named = explicit or env.get("FLIQD_CONFIG")
+    if named:
+        return Path(named)
+    home = env.get("XDG_CONFIG_HOME") or str(Path(env.get("HOME", "/")) / ".config")
+    candidates = (Path("fliqd.toml"), Path(home) / "fliqd/config.toml", Path("/etc/fliqd/config.toml"))
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def state_dir(env: Mapping[str, str]) -> Path:
+    """Return the directory of the daemon's files: systemd's, root's, or the user's (XDG base directories)."""
+    if given := env.get("STATE_DIRECTORY"):
+        return Path(given.split(":")[0])  # systemd joins several with colons
+    if xdg := env.get("XDG_STATE_HOME"):
+        return Path(xdg) / "fliqd"
+    if os.geteuid() == 0:
+        return Path("/var/lib/fliqd")
+    return Path(env.get("HOME", "/")) / ".local/state/fliqd"
+
+
+def parse(document: Mapping[str, Any], env: Mapping[str, str]) -> Settings:
+    """Turn a TOML document into settings, the environment's overrides on top; raise ConfigError."""
+    problems = [_unknown(key, SECTIONS, "section") for key in document if key not in SECTIONS]
+    overrides = _overrides(env, problems)
+    sections = {}
+    for name, section in SECTIONS.items():
+        given = document.get(name, {})
+        if not isinstance(given, Mapping):
+            problems.append(Problem(name, f"expected a section, written [{name}]"))
+            given = {}
+        keys = {key.name: key for key in fields(section)}
+        problems += [_unknown(key, keys, "key", f"{name}.") for key in given if key not in keys]
+        values = {}
+        for key, key_field in keys.items():
+            where = f"{name}.{key}"
+            if where in overrides:
+                where, raw = overrides[where]
+            elif key in given:
+                raw = given[key]
+            else:
+                continue
+            try:
+                values[key] = key_field.metadata["parse"](_resolve(raw, env))
+            except ValueError as err:
+                shown = "" if key_field.metadata["secret"] else f"got {_shown(raw)}, "
+                problems.append(Problem(where, f"{shown}{err}"))
+        sections[name] = section(**values)
+    settings = Settings(**sections)
+    if not problems:
+        problems += _together(settings)
+    if problems:
+        raise ConfigError(problems)
+    return settings
+
+
+def _together(settings: Settings) -> list[Problem]:
+    """Say what is wrong with values that are right one by one."""
+    open_to_all = [listen for listen in settings.server.listen if not listen.is_local]
+    if settings.auth.mode == "none" and open_to_all:
+        return [
+            Problem(
+                "auth.mode",
+                f'got "none", which is for loopback and unix sockets; {open_to_all[0].url} can be reached from'
+                ' elsewhere: use "token"',
+            )
+        ]
+    return []
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        with file.open("rb") as stream:
+            return tomllib.load(stream)
+    except OSError as err:
+        raise ConfigError([Problem(str(file), f"cannot be read: {err.strerror}")]) from err
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as err:
+        raise ConfigError([Problem(str(file), f"is not TOML: {err}")]) from err
+
+
+def _overrides(env: Mapping[str, str], problems: list[Problem]) -> dict[str, tuple[str, object]]:
+    """Return the settings named in the environment, by key; names without `__` are never settings."""
+    found: dict[str, tuple[str, object]] = {}
+    for name, value in env.items():
+        section, separator, key = name.removeprefix(ENV_PREFIX).lower().partition("__")
+        if not name.startswith(ENV_PREFIX) or not separator:
+            continue
+        if section not in SECTIONS:
+            problems.append(_unknown(section, SECTIONS, "section", f"{name}: "))
+        elif key not in (keys := {key.name: key for key in fields(SECTIONS[section])}):
+            problems.append(_unknown(key, keys, "key", f"{name}: "))
+        else:
+            found[f"{section}.{key}"] = (name, value)
+    return found
+
+
+def _resolve(value: object, env: Mapping[str, str]) -> object:
+    """Replace `${env:NAME}` and `${file:PATH}` in a text; raise ValueError for one that is missing."""
+    if not isinstance(value, str):
+        return value
+
+    def replace(match: re.Match[str]) -> str:
+        kind, name = match.groups()
+        if kind == "env":
+            if name not in env:
+                raise ValueError(f"the environment has no {name}")
+            return env[name]
+        try:
+            return Path(name).read_text(encoding="utf-8").rstrip("\n")
+        except (OSError, UnicodeDecodeError) as err:
+            raise ValueError(f"the file {name} cannot be read") from err
+
+    return _REFERENCE.sub(replace, value)
+
+
+def _unknown(name: str, known: Mapping[str, object], what: str, prefix: str = "") -> Problem:
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f'did you mean "{near[0]}"?' if near else f"known are {', '.join(known)}"
+    return Problem(f"{prefix}{name}", f"unknown {what}; {hint}")
+
+
+def _shown(value: object) -> str:
+    text = f'"{value}"' if isinstance(value, str) else str(value)
+    return text if len(text) <= 80 else f"{text[:77]}…"  # noqa: PLR2004 -- a line's worth

@@ -1,0 +1,265 @@
+"""Builds everything and connects it; starts it in order, and stops it in the reverse."""
+
+import asyncio
+import gc
+import os
+import random
+import secrets
+import signal
+import sqlite3
+import stat
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final, Self
+
+import structlog
+from aiohttp import web
+
+from fliqd import __version__, keyfiles
+from fliqd.api import app as api
+from fliqd.clock import Clock, SystemClock
+from fliqd.config import Config
+from fliqd.core.drafts import Defaults
+from fliqd.core.signing import Signer, new_secret
+from fliqd.core.times import format_time, maybe_time
+from fliqd.engine.aiohttp_sender import AiohttpSender
+from fliqd.engine.dispatcher import Dispatcher, Limits
+from fliqd.engine.scheduler import Scheduler
+from fliqd.errors import FliqdError
+from fliqd.ids import UlidSource
+from fliqd.service.jobs import Jobs
+from fliqd.service.tokens import ALL_SCOPES, Tokens
+from fliqd.settings import Listen, Settings, job_backoff
+from fliqd.store.sqlite.store import SqliteStore
+
+log = structlog.get_logger()
+
+API_GRACE_S: Final = 5.0  # for requests to the API that are being answered when the daemon stops
+ADMIN_TOKEN_FILE: Final = "admin.token"  # noqa: S105 -- the name of the file
+
+
+class Daemon:
+    """A running fliqd. Made by `start`; `stop` ends it; `fatal` tells when it cannot go on."""
+
+    def __init__(self, config: Config, clock: Clock) -> None:
+        self._config = config
+        self._clock = clock
+        self._started_ms = clock.now_ms()
+        self._cleanup = AsyncExitStack()
+        self.fatal: asyncio.Future[FliqdError] = asyncio.get_running_loop().create_future()
+        self.urls: list[str] = []
+
+    @classmethod
+    async def start(cls, config: Config, clock: Clock | None = None) -> Self:
+        """Open the store, pick up what a predecessor left, and listen.
+
+        Raises the FliqdError that says why it could not.
+        """
+        daemon = cls(config, clock or SystemClock())
+        try:
+            await daemon._start()
+        except BaseException:
+            await daemon.stop()
+            raise
+        return daemon
+
+    async def stop(self) -> None:
+        """Stop in the reverse order of starting; whatever fails, the rest is stopped too."""
+        await self._cleanup.aclose()
+
+    async def _start(self) -> None:
+        settings = self._config.settings
+        state_dir = self._config.state_dir
+        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        new_ulid = UlidSource(self._clock.now_ms, secrets.randbits)
+
+        self._store = store = await SqliteStore.open(
+            self._config.store_path,
+            durability=settings.store.durability,
+            new_execution_id=lambda: f"exec_{new_ulid()}",
+            on_fatal=self._fail,
+        )
+        self._cleanup.push_async_callback(store.close)
+        left = await store.interrupt(None, now_ms=self._clock.now_ms(), reason="fliqd died before the answer came")
+        if left:
+            log.warning("daemon.recovered", interrupted=left)
+        tokens = await self._tokens(store, new_ulid) if settings.auth.mode == "token" else None
+
+        dispatch = settings.dispatch
+        sender = AiohttpSender(connections=dispatch.max_in_flight, per_host=dispatch.max_in_flight_per_host)
+        self._cleanup.push_async_callback(sender.close)
+        self._dispatcher = dispatcher = Dispatcher(
+            store=store,
+            sender=sender,
+            clock=self._clock,
+            signer=self._signer(settings),
+            spread=random.Random().random,  # noqa: S311 -- spreads retries, guards nothing
+            owner=f"run_{new_ulid()}",
+            limits=Limits(
+                max_in_flight=dispatch.max_in_flight,
+                max_in_flight_per_host=dispatch.max_in_flight_per_host,
+                response_capture=dispatch.response_capture,
+                response_limit=dispatch.response_limit,
+            ),
+        )
+        self._scheduler = scheduler = Scheduler(store=store, clock=self._clock, hand_over=dispatcher.hand_over)
+        self._cleanup.push_async_callback(self._run("dispatcher", dispatcher.run()))
+        self._cleanup.push_async_callback(dispatcher.stop, dispatch.shutdown_grace / 1000)
+        self._cleanup.push_async_callback(self._run("scheduler", scheduler.run()))
+
+        jobs = Jobs(
+            store=store,
+            clock=self._clock,
+            new_ulid=new_ulid,
+            defaults=Defaults(
+                timeout_ms=dispatch.timeout,
+                max_retries=settings.defaults.max_retries,
+                backoff=job_backoff(settings.defaults),
+            ),
+            traffic=dispatcher,
+        )
+        application = api.build(
+            jobs_service=jobs,
+            status=self,
+            tokens=tokens,
+            new_ulid=new_ulid,
+            max_body=settings.server.max_body,
+        )
+        await self._listen(application, settings.server.listen)
+        gc.collect()
+        gc.freeze()  # what lives from now on as long as the daemon need not be looked at again
+        log.info(
+            "daemon.ready",
+            version=__version__,
+            listen=self.urls,
+            store=str(self._config.store_path),
+            config=str(self._config.file) if self._config.file else None,
+            pid=os.getpid(),
+        )
+
+    # What the API asks about the daemon
+
+    def not_ready(self) -> str | None:
+        """Return why it cannot take work, None when it can."""
+        return str(self.fatal.result()) if self.fatal.done() else None
+
+    def status(self) -> dict[str, Any]:
+        """Return what an operator wants to know first."""
+        now_ms = self._clock.now_ms()
+        return {
+            "version": __version__,
+            "status": "ok" if self.not_ready() is None else "failing",
+            "time": format_time(now_ms),
+            "started_at": format_time(self._started_ms),
+            "uptime_seconds": (now_ms - self._started_ms) // 1000,
+            "pid": os.getpid(),
+            "listen": self.urls,
+            "in_flight": self._dispatcher.in_flight,
+            "backlog": self._dispatcher.backlog,
+            "next_due_at": maybe_time(self._scheduler.next_due_ms()),
+            "store": {
+                "kind": "sqlite",
+                "path": str(self._config.store_path),
+                "bytes": self._store.size_bytes(),
+                "sqlite_version": sqlite3.sqlite_version,
+            },
+            "config": str(self._config.file) if self._config.file else None,
+        }
+
+    # Parts of the start
+
+    async def _tokens(self, store: SqliteStore, new_ulid: Callable[[], str]) -> Tokens:
+        state_dir = self._config.state_dir
+        key = keyfiles.read_or_make(state_dir / "token.key", lambda: secrets.token_hex(32))
+        tokens = Tokens(store=store, clock=self._clock, new_ulid=new_ulid, key=key)
+        if not await tokens.load():
+            _, text = await tokens.create("admin", ALL_SCOPES)
+            keyfiles.write(state_dir / ADMIN_TOKEN_FILE, text)
+            log.info("daemon.first_token", file=str(state_dir / ADMIN_TOKEN_FILE))
+        return tokens
+
+    def _signer(self, settings: Settings) -> Signer | None:
+        if not settings.signing.enabled:
+            return None
+        secret = settings.signing.secret or keyfiles.read_or_make(
+            self._config.state_dir / "signing.secret", lambda: new_secret(secrets.token_bytes(32))
+        )
+        return Signer(secret)
+
+    async def _listen(self, application: web.Application, places: tuple[Listen, ...]) -> None:
+        runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=API_GRACE_S)
+        await runner.setup()
+        self._cleanup.push_async_callback(runner.cleanup)
+        for place in places:
+            try:
+                self.urls.append(await _open(runner, place))
+            except OSError as err:
+                raise FliqdError(
+                    f"cannot listen on {place.url}: {os.strerror(err.errno or 0)}; is another fliqd running?"
+                    " Set server.listen to another address"
+                ) from err
+
+    def _run(self, name: str, work: Any) -> Callable[[], Any]:
+        """Start a loop that must never end by itself; return what stops it."""
+        task = asyncio.create_task(work, name=name)
+
+        def ended(task: asyncio.Task[None]) -> None:
+            if not task.cancelled() and (err := task.exception()) is not None:
+                log.error("daemon.loop_died", loop=name, exc_info=err)
+                self._fail(err if isinstance(err, FliqdError) else FliqdError(f"the {name} died: {err!r}"))
+
+        task.add_done_callback(ended)
+
+        async def stop() -> None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+        return stop
+
+    def _fail(self, error: FliqdError) -> None:
+        if not self.fatal.done():
+            self.fatal.set_result(error)
+
+
+async def _open(runner: web.AppRunner, place: Listen) -> str:
+    """Listen at one place; return its URL, with the port that was picked."""
+    if place.path:
+        _remove_stale_socket(Path(place.path))
+        await web.UnixSite(runner, place.path).start()
+        return place.url
+    site = web.TCPSite(runner, place.host, place.port)
+    await site.start()
+    port = runner.addresses[-1][1]
+    return replace(place, port=port).url
+
+
+def _remove_stale_socket(path: Path) -> None:
+    """Remove what a predecessor left; the store's lock says that none is alive."""
+    if path.exists() and stat.S_ISSOCK(path.stat().st_mode):
+        path.unlink()
+
+
+async def serve(config: Config) -> FliqdError | None:
+    """Run until a signal or a fatal error; return the error. A second signal ends the process at once."""
+    os.umask(0o077)  # whatever is made is for this user alone
+    stopping = asyncio.Event()
+
+    def stop() -> None:
+        if stopping.is_set():
+            os._exit(130)  # asked twice: now. What is open is recovered at the next start
+        stopping.set()
+
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, stop)
+    daemon = await Daemon.start(config)
+    stopped = asyncio.create_task(stopping.wait())
+    await asyncio.wait((stopped, daemon.fatal), return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    error = daemon.fatal.result() if daemon.fatal.done() else None
+    log.info("daemon.stopping", reason="signal" if error is None else str(error))
+    await daemon.stop()
+    log.info("daemon.stopped")
+    return error

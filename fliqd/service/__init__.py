@@ -1,0 +1,1 @@
+"""The operations that every API, dialect and page calls."""

@@ -1,0 +1,178 @@
+"""What can be done with jobs."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from fliqd.clock import Clock
+from fliqd.core import lifecycle
+from fliqd.core.drafts import Defaults, JobDraft, in_order, job_fields, required, together
+from fliqd.core.durations import format_duration
+from fliqd.core.model import FINAL, Execution, Job, JobStatus
+from fliqd.core.times import format_time
+from fliqd.errors import FliqdError, InvalidError, Problem
+from fliqd.store.base import Created, JobFilter, Store
+
+
+class Asked(NamedTuple):
+    """A draft as it came in, with what was already wrong with it."""
+
+    draft: JobDraft
+    problems: Sequence[Problem] = ()
+
+
+class Reason(msgspec.Struct, frozen=True):
+    """Why a job does not move right now; `until` is when that ends, None if no one can say."""
+
+    reason: str
+    message: str
+    until: str | None = None
+
+
+class Traffic(Protocol):
+    """What is under way, as the dispatcher sees it."""
+
+    @property
+    def in_flight(self) -> int: ...
+
+    def room(self) -> int:
+        """Return how many more requests may go out now."""
+
+    def host_room(self, host: str) -> int:
+        """Return how many more may go to `host`."""
+
+
+class Jobs:
+    """Creates, reads and changes jobs; every rule is in `core`, every transaction in the store."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        clock: Clock,
+        new_ulid: Callable[[], str],
+        defaults: Defaults,
+        traffic: Traffic,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._new_ulid = new_ulid
+        self._defaults = defaults
+        self._traffic = traffic
+
+    async def create(self, asked: Asked, *, dialect: str = "v1", token_id: str | None = None) -> Created:
+        """Add one job; raise InvalidError with everything that is wrong."""
+        job = self._new(asked, self._clock.now_ms(), dialect, token_id)
+        return (await self._store.create_jobs([job]))[0]
+
+    async def create_many(
+        self, asks: Sequence[Asked], *, dialect: str = "v1", token_id: str | None = None
+    ) -> list[Created | FliqdError]:
+        """Add those that are right, in one transaction; the others come back as their errors, in place."""
+        now_ms = self._clock.now_ms()
+        made: list[Job | FliqdError] = []
+        for asked in asks:
+            try:
+                made.append(self._new(asked, now_ms, dialect, token_id))
+            except InvalidError as err:
+                made.append(err)
+        right = [job for job in made if isinstance(job, Job)]
+        created = iter(await self._store.create_jobs(right) if right else [])
+        return [next(created) if isinstance(job, Job) else job for job in made]
+
+    async def get(self, job_id: str) -> Job:
+        """Return a job; raise NotFoundError."""
+        return await self._store.job(job_id)
+
+    async def list(self, where: JobFilter, *, before_pk: int | None, limit: int) -> tuple[list[Job], int | None]:
+        """Return jobs, newest first, and the pk to go on before, None at the end."""
+        jobs = await self._store.jobs(where, before_pk=before_pk, limit=limit + 1)
+        more = len(jobs) > limit
+        return jobs[:limit], jobs[limit - 1].pk if more else None
+
+    async def update(self, job_id: str, asked: Asked) -> Job:
+        """Change a waiting job; a change of its time makes it wait for that, even within its retries."""
+        now_ms = self._clock.now_ms()
+        problems = list(asked.problems)
+        fields = job_fields(asked.draft, self._defaults, now_ms, problems)
+        if "idempotency_key" in fields:
+            problems.append(Problem("idempotency_key", "cannot be changed: it names the create that made the job"))
+        if problems:
+            raise InvalidError(in_order(problems))
+        return await self._store.change_job(job_id, lambda job: lifecycle.update(job, fields, now_ms))
+
+    async def cancel(self, job_id: str) -> Job:
+        """Cancel a waiting job."""
+        now_ms = self._clock.now_ms()
+        return await self._store.change_job(job_id, lambda job: lifecycle.cancel(job, now_ms))
+
+    async def run(self, job_id: str) -> Job:
+        """Make a waiting job due at once."""
+        now_ms = self._clock.now_ms()
+        return await self._store.change_job(job_id, lambda job: lifecycle.run_now(job, now_ms))
+
+    async def replay(self, job_id: str, *, token_id: str | None = None) -> Job:
+        """Do a failed job again, as a new one."""
+        failed = await self._store.job(job_id)
+        again = lifecycle.replay(
+            failed, new_id=f"job_{self._new_ulid()}", now_ms=self._clock.now_ms(), token_id=token_id
+        )
+        return (await self._store.create_jobs([again]))[0].job
+
+    async def executions(self, job_id: str) -> Sequence[Execution]:
+        """Return the attempts at a job, newest first."""
+        return await self._store.executions(job_id)
+
+    async def why(self, job_id: str) -> tuple[Job, Sequence[Reason]]:
+        """Say what a job waits for, most telling first; nothing for one that has ended."""
+        job = await self._store.job(job_id)
+        return job, self._reasons(job, self._clock.now_ms())
+
+    def _reasons(self, job: Job, now_ms: int) -> Sequence[Reason]:
+        if job.status in FINAL:
+            return []
+        if job.status is JobStatus.AWAITING_APPROVAL:
+            return [Reason("approval", "someone has to approve it")]
+        if job.status is JobStatus.RUNNING:
+            return [Reason("answer", f"attempt {job.executions} is under way to {job.host}")]
+        due_ms = job.next_attempt_ms or now_ms
+        if due_ms > now_ms:
+            until = format_time(due_ms)
+            wait = format_duration(due_ms - now_ms)
+            if job.executions:
+                last = f"attempt {job.executions} ended with {job.last_error}"
+                return [Reason("retry", f"{last}; the next one is in {wait}", until)]
+            return [Reason("not_due", f"it is due in {wait}", until)]
+        reasons = []
+        if self._traffic.host_room(job.host) <= 0:
+            message = f"as many requests to {job.host} are under way as dispatch.max_in_flight_per_host allows"
+            reasons.append(Reason("host_limit", message))
+        if self._traffic.room() <= 0:
+            message = f"{self._traffic.in_flight} requests are under way, as many as dispatch.max_in_flight allows"
+            reasons.append(Reason("limit", message))
+        return reasons or [Reason("next", "it is due and about to leave")]
+
+    def _new(self, asked: Asked, now_ms: int, dialect: str, token_id: str | None) -> Job:
+        problems = list(asked.problems)
+        fields = job_fields(asked.draft, self._defaults, now_ms, problems)
+        required(asked.draft, problems)
+        if not problems:
+            problems += together(
+                url=fields["url"],
+                query=fields.get("query", {}),
+                scheduled_ms=fields["scheduled_ms"],
+                expires_ms=fields.get("expires_ms"),
+            )
+        if problems:
+            raise InvalidError(in_order(problems))
+        for name in ("timeout_ms", "max_retries", "backoff"):
+            fields.setdefault(name, getattr(self._defaults, name))
+        return Job(
+            id=f"job_{self._new_ulid()}",
+            dialect=dialect,
+            token_id=token_id,
+            created_ms=now_ms,
+            updated_ms=now_ms,
+            **fields,
+        )
