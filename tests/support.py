@@ -1,0 +1,319 @@
+"""What tests run against: the whole daemon on a free port, a real HTTP target, and a clock they move."""
+
+import asyncio
+import heapq
+import json
+import os
+import re
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from io import BytesIO
+from itertools import count
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import aiohttp
+from aiohttp import web
+from multidict import CIMultiDictProxy
+
+from fliqd import config as configuration
+from fliqd.config import Config
+from fliqd.core.times import parse_time
+from fliqd.daemon import Daemon
+
+T = TypeVar("T")
+PATIENCE_S = 10.0  # how long a test waits for what must happen; long, since it only ends tests that fail
+
+
+async def until(ask: Callable[[], Awaitable[T | None]], what: str) -> T:
+    """Ask until there is an answer."""
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        answer = await ask()
+        if answer is not None:
+            return answer
+        await asyncio.sleep(0.005)
+    raise AssertionError(f"{what} did not happen within {PATIENCE_S} s")
+
+
+class FakeAlarm:
+    def __init__(self, callback: Callable[[], None]) -> None:
+        self.callback: Callable[[], None] | None = callback
+
+    def cancel(self) -> None:
+        self.callback = None
+
+    def ring(self) -> None:
+        if self.callback is not None:
+            self.callback()
+
+
+class FakeClock:
+    """Wall time that stands still until it is moved; durations are measured for real."""
+
+    def __init__(self, start: str = "2027-03-01T12:00:00Z") -> None:
+        self._now_ms = parse_time(start)
+        self._alarms: list[tuple[int, int, FakeAlarm]] = []
+        self._order = count()
+
+    def now_ms(self) -> int:
+        return self._now_ms
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def call_at(self, due_ms: int, callback: Callable[[], None]) -> FakeAlarm:
+        alarm = FakeAlarm(callback)
+        heapq.heappush(self._alarms, (due_ms, next(self._order), alarm))
+        self._ring()
+        return alarm
+
+    def advance(self, by: timedelta) -> None:
+        self._now_ms += round(by.total_seconds() * 1000)
+        self._ring()
+
+    def _ring(self) -> None:
+        while self._alarms and self._alarms[0][0] <= self._now_ms:
+            alarm = heapq.heappop(self._alarms)[2]
+            asyncio.get_running_loop().call_soon(alarm.ring)
+
+
+@dataclass
+class Hit:
+    """One request as the target saw it."""
+
+    method: str
+    path: str
+    headers: CIMultiDictProxy[str]
+    body: bytes
+
+
+@dataclass
+class Target:
+    """A real HTTP server that notes what it gets and answers as told, 200 unless told."""
+
+    hits: list[Hit] = field(default_factory=list)
+    answers: list[Any] = field(default_factory=list)
+    url: str = ""
+    _arrived: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        body = await request.read()
+        self.hits.append(Hit(request.method, request.raw_path, request.headers, body))
+        self._arrived.set()
+        answer = self.answers.pop(0) if self.answers else 200
+        if isinstance(answer, int):
+            return web.Response(status=answer, text="hello")
+        if isinstance(answer, web.Response):
+            return answer
+        response: web.StreamResponse = await answer(request)
+        return response
+
+    async def received(self, number: int) -> list[Hit]:
+        """Wait for that many requests; return them all."""
+
+        async def enough() -> list[Hit] | None:
+            return self.hits if len(self.hits) >= number else None
+
+        return await until(enough, f"request {number} at the target")
+
+
+@asynccontextmanager
+async def serve_target() -> AsyncIterator[Target]:
+    target = Target()
+    app = web.Application()
+    app.router.add_route("*", "/{tail:.*}", target.handle)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    target.url = f"http://127.0.0.1:{runner.addresses[0][1]}/hook"
+    try:
+        yield target
+    finally:
+        await runner.cleanup()
+
+
+@dataclass
+class Answer:
+    """An answer of the API."""
+
+    status: int
+    headers: CIMultiDictProxy[str]
+    body: Any
+
+    @property
+    def code(self) -> str:
+        return str(self.body["error"]["code"])
+
+
+class Api:
+    """A client of the API as a user writes one."""
+
+    def __init__(self, url: str, token: str | None) -> None:
+        self.url = url
+        self.token = token
+        self._session = aiohttp.ClientSession()
+
+    async def close(self) -> None:
+        await self._session.close()
+
+    async def __call__(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        headers: dict[str, str] | None = None,
+        data: bytes | None = None,
+    ) -> Answer:
+        sent = {} if self.token is None else {"Authorization": f"Bearer {self.token}"}
+        if data is not None:
+            sent["Content-Type"] = "application/json"
+        if body is not None:
+            data = json.dumps(body).encode()
+            sent["Content-Type"] = "application/json"
+        async with self._session.request(
+            method, self.url + path, data=data and BytesIO(data), headers=sent | (headers or {})
+        ) as response:
+            raw = await response.read()
+            is_json = response.content_type == "application/json"
+            return Answer(response.status, response.headers, json.loads(raw) if is_json else raw)
+
+    async def create(self, **job: Any) -> dict[str, Any]:
+        """Create a job that must be accepted."""
+        answer = await self("POST", "/v1/jobs", job)
+        assert answer.status == 201, answer.body
+        created: dict[str, Any] = answer.body
+        return created
+
+    async def job(self, job_id: str) -> dict[str, Any]:
+        answer = await self("GET", f"/v1/jobs/{job_id}")
+        assert answer.status == 200, answer.body
+        job: dict[str, Any] = answer.body
+        return job
+
+    async def executions(self, job_id: str) -> list[dict[str, Any]]:
+        answer = await self("GET", f"/v1/jobs/{job_id}/executions")
+        assert answer.status == 200, answer.body
+        executions: list[dict[str, Any]] = answer.body["executions"]
+        return executions
+
+    async def until(self, job_id: str, *statuses: str, executions: int | None = None) -> dict[str, Any]:
+        """Wait for a job to come to one of these states, after so many attempts."""
+
+        async def there() -> dict[str, Any] | None:
+            job = await self.job(job_id)
+            right = job["status"] in statuses and executions in (None, job["executions"])
+            return job if right else None
+
+        return await until(there, f"{job_id} in {statuses}")
+
+
+class RunningDaemon(Api):
+    """The whole daemon in this process: only its time is fake."""
+
+    def __init__(self, state_dir: Path, clock: Any, env: dict[str, str]) -> None:
+        super().__init__("", None)
+        self.state_dir = state_dir
+        self.clock = clock
+        self._env = {"FLIQD_SERVER__LISTEN": "127.0.0.1:0", "STATE_DIRECTORY": str(state_dir)} | env
+        self.daemon: Daemon | None = None
+
+    @property
+    def config(self) -> Config:
+        return Config(settings=configuration.parse({}, self._env), file=None, state_dir=self.state_dir)
+
+    async def start(self) -> None:
+        self.daemon = await Daemon.start(self.config, self.clock)
+        self.url = self.daemon.urls[0]
+        self.token = (self.state_dir / "admin.token").read_text().strip()
+
+    async def stop(self) -> None:
+        if self.daemon is not None:
+            await self.daemon.stop()
+            self.daemon = None
+
+
+class FliqdProcess(Api):
+    """The real program, to be killed."""
+
+    def __init__(self, state_dir: Path, env: dict[str, str] | None = None) -> None:
+        super().__init__("", None)
+        self.state_dir = state_dir
+        self._env = (
+            os.environ | {"FLIQD_SERVER__LISTEN": "127.0.0.1:0", "STATE_DIRECTORY": str(state_dir)} | (env or {})
+        )
+        self.process: asyncio.subprocess.Process | None = None
+        self.log: list[dict[str, Any]] = []
+        self.said: list[str] = []
+        self._reader: asyncio.Task[None] | None = None
+        self._ready = asyncio.Event()
+
+    async def launch(self, *args: str) -> Self:
+        """Start it, without waiting for anything."""
+        self._ready.clear()
+        self.process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "fliqd", "serve", *args, env=self._env, stderr=asyncio.subprocess.PIPE
+        )
+        self._reader = asyncio.create_task(self._read())
+        return self
+
+    async def start(self) -> Self:
+        """Start it, and wait until it is ready."""
+        await self.launch()
+        ready = asyncio.create_task(self._ready.wait())
+        assert self._reader is not None
+        done, _ = await asyncio.wait((ready, self._reader), timeout=PATIENCE_S, return_when=asyncio.FIRST_COMPLETED)
+        ready.cancel()
+        assert ready in done, self.said
+        return self
+
+    async def _read(self) -> None:
+        assert self.process is not None
+        assert self.process.stderr is not None
+        async for line in self.process.stderr:
+            self.said.append(line.decode())
+            if line.startswith(b"{"):
+                event = json.loads(line)
+                self.log.append(event)
+                if event["event"] == "daemon.ready":
+                    self.url = event["listen"][0]
+                    self.token = (self.state_dir / "admin.token").read_text().strip()
+                    self._ready.set()
+
+    async def kill(self, with_signal: int = signal.SIGKILL) -> int:
+        """End it; return its exit code once it and all it said are there."""
+        assert self.process is not None
+        if self.process.returncode is None:
+            self.process.send_signal(with_signal)
+        return await self.ended()
+
+    async def ended(self) -> int:
+        assert self.process is not None
+        assert self._reader is not None
+        code = await asyncio.wait_for(self.process.wait(), PATIENCE_S * 3)
+        await self._reader
+        return code
+
+
+@asynccontextmanager
+async def process(state_dir: Path, **env: str) -> AsyncIterator[FliqdProcess]:
+    fliqd = FliqdProcess(state_dir, env)
+    try:
+        yield fliqd
+    finally:
+        if fliqd.process is not None:
+            await fliqd.kill()
+        await fliqd.close()
+
+
+def delivery_ids(hits: Iterable[Hit]) -> list[str]:
+    return [hit.headers["X-Fliq-Delivery-Id"] for hit in hits]
+
+
+JOB_ID = re.compile(r"job_[0-9a-hjkmnp-tv-z]{26}")
