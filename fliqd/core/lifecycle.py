@@ -79,6 +79,7 @@ def replay(job: Job, *, new_id: str, now_ms: int, token_id: str | None) -> Job:
         started_ms=None,
         finished_ms=None,
         next_attempt_ms=now_ms,
+        due_ms=None,
         owner=None,
         executions=0,
         attempts=0,

@@ -88,6 +88,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     started_ms: int | None = None  # of the first attempt
     finished_ms: int | None = None
     next_attempt_ms: int | None  # set exactly while it is scheduled
+    due_ms: int | None = None  # of the attempt under way, set exactly while it is running
     owner: str | None = None  # the daemon run that has it, set exactly while it is running
     executions: int = 0  # requests that may have left; also the last attempt's number
     attempts: int = 0  # the budget spent: interrupted ones do not count

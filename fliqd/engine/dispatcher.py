@@ -195,7 +195,7 @@ class Dispatcher:
 
     async def _attempt(self, job: Job) -> None:
         """Send one claimed job's request and see its outcome onto the disk."""
-        due_ms = job.next_attempt_ms or 0
+        due_ms = job.due_ms or 0
         await sleep_until(self._clock, due_ms)
         if job.pk not in self._unsent:
             return  # handed back meanwhile

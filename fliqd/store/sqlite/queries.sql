@@ -13,18 +13,18 @@ SELECT job.*
 INSERT INTO job (
     pk, id, dialect, token_id, status, url, host, http_method, headers, query, body, body_is_json, timeout_ms,
     max_retries, backoff, success_statuses, on_interrupt, queue, name, description, tags, idempotency_key, replay_of,
-    scheduled_ms, expires_ms, created_ms, updated_ms, started_ms, finished_ms, next_attempt_ms, owner, executions,
+    scheduled_ms, expires_ms, created_ms, updated_ms, started_ms, finished_ms, next_attempt_ms, due_ms, owner, executions,
     attempts, last_status_code, last_error
-) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: job_replace
 -- The new values in the order of job_insert, then the state that was read: no row if it has moved on.
 UPDATE job
    SET (pk, id, dialect, token_id, status, url, host, http_method, headers, query, body, body_is_json, timeout_ms,
         max_retries, backoff, success_statuses, on_interrupt, queue, name, description, tags, idempotency_key, replay_of,
-        scheduled_ms, expires_ms, created_ms, updated_ms, started_ms, finished_ms, next_attempt_ms, owner, executions,
+        scheduled_ms, expires_ms, created_ms, updated_ms, started_ms, finished_ms, next_attempt_ms, due_ms, owner, executions,
         attempts, last_status_code, last_error)
-     = (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+     = (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
  WHERE pk = ? AND status = ? AND executions = ?
 RETURNING pk;
 
@@ -53,13 +53,13 @@ SELECT * FROM execution WHERE job_pk = :job_pk ORDER BY attempt_num DESC;
 
 -- name: due_page
 SELECT next_attempt_ms, pk, host FROM job
- WHERE status = 'scheduled' AND (next_attempt_ms, pk) >= (:from_ms, :from_pk)
+ WHERE next_attempt_ms IS NOT NULL AND (next_attempt_ms, pk) >= (:from_ms, :from_pk)
  ORDER BY next_attempt_ms, pk
  LIMIT :limit;
 
 -- name: due_page_of_host
 SELECT next_attempt_ms, pk, host FROM job
- WHERE status = 'scheduled' AND (next_attempt_ms, pk) >= (:from_ms, :from_pk) AND next_attempt_ms <= :until_ms AND host = :host
+ WHERE next_attempt_ms IS NOT NULL AND (next_attempt_ms, pk) >= (:from_ms, :from_pk) AND next_attempt_ms <= :until_ms AND host = :host
  ORDER BY next_attempt_ms, pk
  LIMIT :limit;
 
@@ -67,6 +67,7 @@ SELECT next_attempt_ms, pk, host FROM job
 -- Give a batch of due jobs to :owner. A job that does not come back: not due, expired, gone, or someone was quicker.
 UPDATE job
    SET status = 'running', owner = :owner, executions = executions + 1,
+       due_ms = next_attempt_ms, next_attempt_ms = NULL,
        started_ms = coalesce(started_ms, :now_ms), updated_ms = :now_ms
  WHERE pk IN (SELECT value FROM json_each(:pks))
    AND status = 'scheduled' AND next_attempt_ms <= :until_ms
@@ -90,7 +91,7 @@ UPDATE execution
 
 -- name: job_settle
 UPDATE job
-   SET status = ?, owner = NULL, next_attempt_ms = ?, finished_ms = ?, updated_ms = ?, attempts = ?,
+   SET status = ?, owner = NULL, due_ms = NULL, next_attempt_ms = ?, finished_ms = ?, updated_ms = ?, attempts = ?,
        started_ms = CASE WHEN executions = 1 THEN ? ELSE started_ms END, last_status_code = ?, last_error = ?
  WHERE pk = ? AND status = 'running' AND executions = ? AND owner = ?;
 
@@ -99,7 +100,8 @@ DELETE FROM execution WHERE job_pk = ? AND attempt_num = ? AND status = 'running
 
 -- name: job_unclaim
 UPDATE job
-   SET status = 'scheduled', owner = NULL, executions = executions - 1, updated_ms = ?,
+   SET status = 'scheduled', owner = NULL, next_attempt_ms = due_ms, due_ms = NULL, executions = executions - 1,
+       updated_ms = ?,
        started_ms = CASE WHEN executions = 1 THEN NULL ELSE started_ms END
  WHERE pk = ? AND status = 'running' AND executions = ? AND owner = ?;
 
@@ -113,14 +115,14 @@ UPDATE execution
 -- name: jobs_interrupted_retry
 -- Due again at once, whatever max_retries says: an interrupted attempt spends no budget.
 UPDATE job
-   SET status = 'scheduled', owner = NULL, next_attempt_ms = :now_ms, updated_ms = :now_ms, last_error = :error
+   SET status = 'scheduled', owner = NULL, due_ms = NULL, next_attempt_ms = :now_ms, updated_ms = :now_ms, last_error = :error
  WHERE status = 'running' AND on_interrupt = 'retry'
    AND (:pks IS NULL OR pk IN (SELECT value FROM json_each(:pks)))
 RETURNING next_attempt_ms, pk, host;
 
 -- name: jobs_interrupted_fail
 UPDATE job
-   SET status = 'failed', owner = NULL, next_attempt_ms = NULL, finished_ms = :now_ms, updated_ms = :now_ms, last_error = :error
+   SET status = 'failed', owner = NULL, due_ms = NULL, finished_ms = :now_ms, updated_ms = :now_ms, last_error = :error
  WHERE status = 'running' AND on_interrupt = 'fail'
    AND (:pks IS NULL OR pk IN (SELECT value FROM json_each(:pks)))
 RETURNING pk;

@@ -70,7 +70,7 @@ def job_values(job: Job) -> tuple[Any, ...]:
         str(job.on_interrupt), job.queue, job.name, job.description,
         _json(job.tags) if job.tags else None,
         job.idempotency_key, job.replay_of, job.scheduled_ms, job.expires_ms, job.created_ms, job.updated_ms,
-        job.started_ms, job.finished_ms, job.next_attempt_ms, job.owner, job.executions, job.attempts,
+        job.started_ms, job.finished_ms, job.next_attempt_ms, job.due_ms, job.owner, job.executions, job.attempts,
         job.last_status_code, job.last_error,
     )  # fmt: skip
 

@@ -259,10 +259,10 @@ class SqliteStore:
         if len(jobs) < len(claim.pks):
             error = f"{ErrorCode.EXPIRED}: it could not start before expires_at"
             await tx.rows("jobs_expire", {"pks": values["pks"], "now_ms": claim.now_ms, "error": error})
-        jobs.sort(key=lambda job: (job.next_attempt_ms, job.pk))
+        jobs.sort(key=lambda job: (job.due_ms, job.pk))
         opened = []
         for execution_id, job in zip(claim.execution_ids, jobs, strict=False):
-            due_ms = job.next_attempt_ms or claim.now_ms
+            due_ms = job.due_ms or claim.now_ms
             late_ms = max(0, claim.now_ms - due_ms)
             opened.append((job.pk, job.executions, execution_id, max(claim.now_ms, due_ms), late_ms))
         if opened:
@@ -292,7 +292,7 @@ class SqliteStore:
             await tx.each("execution_forget", [(job.pk, job.executions) for job in batch.jobs])
             moves = [(batch.now_ms, job.pk, job.executions, job.owner) for job in batch.jobs]
             await tx.each("job_unclaim", moves)
-            tx.due += [DueEntry(job.next_attempt_ms or batch.now_ms, job.pk, job.host) for job in batch.jobs]
+            tx.due += [DueEntry(job.due_ms or batch.now_ms, job.pk, job.host) for job in batch.jobs]
         return [None] * len(batches)
 
     async def interrupt(self, jobs: Sequence[Job] | None, *, now_ms: int, reason: str) -> int:

@@ -38,7 +38,8 @@ CREATE TABLE job (
     updated_ms       INTEGER NOT NULL,
     started_ms       INTEGER,
     finished_ms      INTEGER,
-    next_attempt_ms  INTEGER,               -- when the attempt that waits, or runs, is due
+    next_attempt_ms  INTEGER,               -- when the attempt that waits is due
+    due_ms           INTEGER,               -- when the attempt under way was due
     owner            TEXT,
     executions       INTEGER NOT NULL,
     attempts         INTEGER NOT NULL,
@@ -46,8 +47,9 @@ CREATE TABLE job (
     last_error       TEXT,
 
     CHECK (status IN ('awaiting_approval', 'scheduled', 'running', 'success', 'failed', 'cancelled')),
-    CHECK ((status IN ('scheduled', 'running')) = (next_attempt_ms IS NOT NULL)),
+    CHECK ((status = 'scheduled') = (next_attempt_ms IS NOT NULL)),
     CHECK ((status = 'running') = (owner IS NOT NULL)),
+    CHECK ((status = 'running') = (due_ms IS NOT NULL)),
     CHECK ((status IN ('success', 'failed', 'cancelled')) = (finished_ms IS NOT NULL)),
     CHECK (0 <= attempts AND attempts <= executions)
 ) STRICT;
@@ -55,7 +57,7 @@ CREATE TABLE job (
 CREATE UNIQUE INDEX job_id ON job (id);
 CREATE UNIQUE INDEX job_idempotency ON job (dialect, idempotency_key) WHERE idempotency_key IS NOT NULL;
 -- The due window is read from this index alone: the table is not touched.
-CREATE INDEX job_due ON job (next_attempt_ms, pk, host) WHERE status = 'scheduled';
+CREATE INDEX job_due ON job (next_attempt_ms, pk, host) WHERE next_attempt_ms IS NOT NULL;
 CREATE INDEX job_status ON job (status, pk);
 -- These three cost nothing for jobs that leave the field alone.
 CREATE INDEX job_name ON job (name, pk) WHERE name IS NOT NULL;

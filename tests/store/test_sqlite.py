@@ -1,0 +1,129 @@
+"""What is particular about the SQLite store: its files, its schema, its plans."""
+
+import re
+import sqlite3
+import stat
+from pathlib import Path
+
+import pytest
+
+from fliqd.errors import FliqdError, StoreInUseError, StoreUnusableError
+from fliqd.store.base import JobFilter
+from fliqd.store.sqlite import queries, schema
+from tests.store.conftest import open_sqlite
+from tests.store.test_conformance import NOW, a_job
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "sub" / "fliqd.db"
+
+
+async def test_its_files_are_for_this_user_alone(path: Path) -> None:
+    store = await open_sqlite(path, [])
+    await store.create_jobs([a_job(1)])
+    modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
+    await store.close()
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert modes == dict.fromkeys(("fliqd.db", "fliqd.db-wal", "fliqd.db-shm", "fliqd.db.lock"), 0o600)
+
+
+async def test_one_daemon_a_store_also_through_a_symlink(path: Path, tmp_path: Path) -> None:
+    store = await open_sqlite(path, [])
+    link = tmp_path / "link.db"
+    link.symlink_to(path)
+    for name in (path, link):
+        with pytest.raises(StoreInUseError, match=r"in use by fliqd with pid \d+"):
+            await open_sqlite(name, [])
+    await store.close()
+    await (await open_sqlite(link, [])).close()
+
+
+async def test_it_runs_as_it_promises(path: Path) -> None:
+    """FULL is what makes a commit durable; WAL is a property of the file."""
+    store = await open_sqlite(path, [])
+    connection = store._connection  # noqa: SLF001 -- what only this connection knows
+    assert list(await connection.execute_fetchall("PRAGMA synchronous")) == [(2,)]
+    assert list(await connection.execute_fetchall("PRAGMA foreign_keys")) == [(1,)]
+    for reader in store._readers:  # noqa: SLF001 -- likewise
+        with pytest.raises(sqlite3.OperationalError, match="readonly"):
+            await reader.execute("DELETE FROM job")
+    await store.close()
+    with sqlite3.connect(path) as plain:
+        assert plain.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert plain.execute("PRAGMA application_id").fetchone() == (schema.APPLICATION_ID,)
+    plain.close()
+
+
+async def test_keys_are_never_used_again(path: Path) -> None:
+    store = await open_sqlite(path, [])
+    await store.create_jobs([a_job(1), a_job(2)])
+    await store.close()
+    store = await open_sqlite(path, [])
+    await store.create_jobs([a_job(3)])
+    assert [job.pk for job in await store.jobs(JobFilter(), before_pk=None, limit=9)] == [3, 2, 1]
+    await store.close()
+
+
+async def test_a_newer_store_is_refused(path: Path) -> None:
+    await (await open_sqlite(path, [])).close()
+    with sqlite3.connect(path) as plain:
+        plain.execute("PRAGMA user_version = 9999")
+    plain.close()
+    with pytest.raises(StoreUnusableError, match="newer version"):
+        await open_sqlite(path, [])
+
+
+async def test_what_is_no_store_is_refused(path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"this is my shopping list\n" * 100)
+    with pytest.raises(StoreUnusableError, match="cannot be used as a store"):
+        await open_sqlite(path, [])
+    assert path.read_bytes().startswith(b"this is my shopping list")
+
+
+async def test_a_migration_fails_whole(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    await (await open_sqlite(path, [])).close()
+    known = schema.migrations()
+    broken = "ALTER TABLE job ADD COLUMN extra TEXT; INSERT INTO no_such_table VALUES (1)"
+    monkeypatch.setattr(schema, "migrations", lambda: [*known, (9, broken)])
+    with pytest.raises(StoreUnusableError):
+        await open_sqlite(path, [])
+    monkeypatch.undo()
+    await (await open_sqlite(path, [])).close()
+
+
+@pytest.mark.parametrize(
+    ("name", "more"),
+    [("due_page", {}), ("due_page_of_host", {"until_ms": NOW, "host": "a:80"})],
+)
+async def test_the_due_window_is_read_from_the_index_alone(path: Path, name: str, more: dict[str, object]) -> None:
+    await (await open_sqlite(path, [])).close()
+    plain = sqlite3.connect(path)
+    values = {"from_ms": 0, "from_pk": 0, "limit": 1000} | more
+    plan = " ".join(row[3] for row in plain.execute("EXPLAIN QUERY PLAN " + queries.load()[name], values))
+    plain.close()
+    assert re.search(r"SEARCH job USING COVERING INDEX job_due", plan), plan
+    assert "TEMP B-TREE" not in plan
+
+
+async def test_the_schema_restates_the_states(path: Path) -> None:
+    """What the transition table does not know cannot be written either."""
+    failures: list[FliqdError] = []
+    store = await open_sqlite(path, failures)
+    await store.create_jobs([a_job(1)])
+    await store.close()
+    plain = sqlite3.connect(path)
+    for wrong in (
+        "status = 'lost'",
+        "status = 'running'",
+        "owner = 'me'",
+        "next_attempt_ms = NULL",
+        "finished_ms = 1",
+        "status = 'success', next_attempt_ms = NULL",
+        "attempts = 1",
+        "max_retries = 'many'",
+    ):
+        with pytest.raises(sqlite3.IntegrityError):
+            plain.execute(f"UPDATE job SET {wrong}")  # noqa: S608 -- texts of this test
+    plain.close()
