@@ -11,6 +11,7 @@ class Problem:
 
     field: str
     problem: str
+    code: str = ""  # of the error, where this problem is the first; else `invalid_<field>`
 
     def __str__(self) -> str:
         return f"{self.field}: {self.problem}"
@@ -28,7 +29,8 @@ class InvalidError(FliqdError):
 
     def __init__(self, problems: Sequence[Problem], code: str = "") -> None:
         self.problems = tuple(problems)
-        self.code = code or f"invalid_{self.problems[0].field.partition('.')[0].partition('[')[0]}"
+        first = self.problems[0]
+        self.code = code or first.code or f"invalid_{first.field.partition('.')[0].partition('[')[0]}"
         super().__init__("; ".join(str(problem) for problem in self.problems))
 
 

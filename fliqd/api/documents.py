@@ -4,10 +4,11 @@ import base64
 import binascii
 import difflib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, Literal, TypeVar, get_args, get_origin
 
 import msgspec
+from multidict import MultiMapping
 
 from fliqd.core.drafts import LATER
 from fliqd.core.lifecycle import ACTIONS
@@ -55,7 +56,7 @@ def decode_list(body: bytes, name: str, longest: int) -> list[bytes]:
         raise _not_json(err) from err
     problems = [_unknown(key, (name,)) for key in top if key != name]
     if problems:
-        raise InvalidError(problems, "unknown_field")
+        raise InvalidError(problems)
     try:
         items = msgspec.json.decode(top.get(name, b"null"), type=list[msgspec.Raw])
     except (msgspec.ValidationError, RecursionError) as err:
@@ -137,28 +138,27 @@ def _shown(raw: bytes) -> str:
 
 def _unknown(name: str, known: Iterable[str]) -> Problem:
     if name in LATER:
-        return Problem(name, "is not available in this version of fliqd")
+        return Problem(name, "is not available in this version of fliqd", "unknown_field")
     near = difflib.get_close_matches(name[:64], known, n=1, cutoff=0.6)
     hint = f'; did you mean "{near[0]}"?' if near else ""
-    return Problem(name[:64], f"unknown field{hint}")
+    return Problem(name[:64], f"unknown field{hint}", "unknown_field")
 
 
 class Params:
     """The query parameters of a request: each known, each at most once, each read once."""
 
-    def __init__(self, query: Mapping[str, str], names: Sequence[str], allowed: Sequence[str]) -> None:
-        """Take the query with the list of its names as they came; raise InvalidError for a stranger."""
+    def __init__(self, query: MultiMapping[str], allowed: Sequence[str]) -> None:
+        """Take the query; raise InvalidError for a stranger, or one that comes twice."""
         problems = []
-        for name in dict.fromkeys(names):
+        for name in dict.fromkeys(query):
             if name not in allowed:
                 near = difflib.get_close_matches(name[:64], allowed, n=1, cutoff=0.6)
                 hint = f'; did you mean "{near[0]}"?' if near else f"; known are {', '.join(allowed) or 'none'}"
-                problems.append(Problem(name[:64], f"unknown query parameter{hint}"))
-            elif names.count(name) > 1:
+                problems.append(Problem(name[:64], f"unknown query parameter{hint}", "unknown_parameter"))
+            elif len(query.getall(name)) > 1:
                 problems.append(Problem(name, "comes more than once"))
         if problems:
-            known = problems[0].field in allowed
-            raise InvalidError(problems, "" if known else "unknown_parameter")
+            raise InvalidError(problems)
         self._query = query
 
     def text(self, name: str) -> str | None:

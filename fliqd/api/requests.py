@@ -21,8 +21,7 @@ async def json_body(request: web.Request) -> bytes:
 
 def params(request: web.Request, *allowed: str) -> Params:
     """Return the query parameters; raise InvalidError for unknown or repeated ones."""
-    query = request.query
-    return Params(query, list(query.keys()), allowed)
+    return Params(request.query, allowed)
 
 
 def path_id(request: web.Request, kind: str) -> str:

@@ -1,13 +1,15 @@
-"""The commands, each imported when it is called."""
+"""The program's commands, and how each of its ends looks: a line on stderr and an exit code."""
 
-import importlib
+import io
+import os
 import sys
 from typing import Any, Final
 
 import click
 
 from fliqd import __version__
-from fliqd.errors import ConfigError, FliqdError
+from fliqd.cli.groups import LazyGroup
+from fliqd.errors import FliqdError
 
 # command: (module, what it does)
 COMMANDS: Final = {
@@ -16,38 +18,47 @@ COMMANDS: Final = {
     "jobs": ("fliqd.cli.jobs", "Create, read and change jobs."),
     "config": ("fliqd.cli.config", "Check the configuration."),
 }
+INTERRUPTED: Final = 130  # what a shell makes of SIGINT
+PIPE_CLOSED: Final = 141  # and of SIGPIPE
 
 
-class LazyGroup(click.Group):
-    """A group whose commands are imported when they are called, so that help stays quick."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 -- click's signature
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:  # noqa: ARG002 -- click's signature
-        if name not in COMMANDS:
-            return None
-        command: click.Command = importlib.import_module(COMMANDS[name][0]).command
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 -- click's
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+class Program(LazyGroup):
+    """The outermost group: whatever a command raises on purpose ends here."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; an error that fliqd raised is one line, or one a problem, and an exit code."""
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")  # not every terminal knows every character
         try:
-            return super().invoke(ctx)
-        except ConfigError as err:
-            for problem in err.problems:
-                click.echo(f"fliqd: {problem}", err=True)
-            sys.exit(err.exit_code)
+            result = super().invoke(ctx)
+            sys.stdout.flush()
         except FliqdError as err:
-            click.echo(f"fliqd: {err}", err=True)
+            from fliqd.cli.errors import lines_of  # noqa: PLC0415 -- only now
+            from fliqd.cli.output import say  # noqa: PLC0415 -- likewise
+
+            _finish()
+            for line in lines_of(err):
+                say(f"fliqd: {line}")
             sys.exit(err.exit_code)
+        except BrokenPipeError:
+            _finish()
+            sys.exit(PIPE_CLOSED)
+        except KeyboardInterrupt:
+            _finish()
+            sys.exit(INTERRUPTED)
+        return result
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+def _finish() -> None:
+    """Write what stdout still holds; where that cannot be done, let it go, or Python complains at its end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@click.group(cls=Program, table=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="fliqd", message="%(prog)s %(version)s")
 def cli() -> None:
     """Call HTTP endpoints on time.

@@ -140,9 +140,10 @@ def _complaint(text: str) -> str:
     authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
     if "@" in authority:
         return "the URL holds a user name or password: leave it out and send an Authorization header instead"
-    if not authority.isascii():
-        return _unicode_host(authority.rpartition(":")[0] or authority)
-    if not text.isascii():
+    host = authority.rpartition(":")[0] or authority
+    if not host.isascii():
+        return _unicode_host(host)
+    if authority.isascii() and not text.isascii():
         at, char = next((at, char) for at, char in enumerate(text) if not char.isascii())
         encoded = quote(char, errors="replace")
         return f"the URL has {char!r} at position {at}: percent-encode it, as {encoded}"

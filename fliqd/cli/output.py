@@ -1,0 +1,141 @@
+"""How results leave: a table for people, plain columns for pipes, JSON for programs; data on stdout alone."""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
+from typing import Final
+
+import click
+
+from fliqd.errors import FliqdError
+
+TABLE, JSON, JSONL = "table", "json", "jsonl"
+CHUNK: Final = 500  # rows that a table lines up together, so that a long list does not wait for its end
+NOTHING: Final = "-"
+
+Row = Sequence[str]
+COLOURS: Final = {
+    "running": "cyan", "scheduled": "blue", "awaiting_approval": "yellow", "success": "green", "failed": "red",
+    "interrupted": "yellow", "cancelled": "bright_black",
+}  # fmt: skip
+
+
+def with_output(function: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the option `--output`; it is called with `output`."""
+    return click.option(
+        "-o", "--output", type=click.Choice([TABLE, JSON, JSONL]), default=TABLE,
+        help="A table (the default; plain columns in a pipe), JSON, or a line of JSON for each.",
+    )(function)  # fmt: skip
+
+
+def example(*lines: str) -> str:
+    """Return the end of a help text."""
+    return "\b\nFor example:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def write(text: str) -> None:
+    """Write to stdout; raise BrokenPipeError when nobody reads, FliqdError when the disk is full."""
+    try:
+        sys.stdout.write(text)
+    except BrokenPipeError:
+        raise
+    except OSError as err:
+        raise FliqdError(f"the output cannot be written: {err.strerror}") from err
+
+
+def say(message: str) -> None:
+    """Tell the person at the terminal something that is not data."""
+    click.echo(clean(message), err=True)
+
+
+def is_for_people() -> bool:
+    """Whether someone looks at stdout."""
+    return sys.stdout.isatty()
+
+
+def clean(text: str) -> str:
+    """Make a text safe to show: what others put into a name must not steer the terminal."""
+    return "".join(char if char.isprintable() else " " if char in "\t\r\n" else "\ufffd" for char in text)
+
+
+def show_document(document: object, output: str) -> None:
+    """Print one thing as JSON."""
+    write(_json(document, None if output == JSONL else 2) + "\n")
+
+
+def show_documents(documents: Iterable[object], output: str) -> None:
+    """Print a list as JSON, as it comes in: an array, or a line for each."""
+    if output == JSONL:
+        for document in documents:
+            write(_json(document, None) + "\n")
+        return
+    lead = "[\n"
+    for document in documents:
+        write(lead + _indented(_json(document, 2)))
+        lead = ",\n"
+    write("[]\n" if lead == "[\n" else "\n]\n")
+
+
+def show_table(names: Sequence[str], rows: Iterable[Row]) -> None:
+    """Print rows under their names, in chunks that are lined up together."""
+    left = iter(rows)
+    draw = _rich_chunk if is_for_people() else _plain_chunk
+    first = True
+    while chunk := [[clean(cell) or NOTHING for cell in row] for row in islice(left, CHUNK)]:
+        draw(names, chunk, first)
+        first = False
+
+
+def show_pairs(pairs: Iterable[tuple[str, str]]) -> None:
+    """Print what one thing is, a line for each of its sides."""
+    shown = [(name, clean(value)) for name, value in pairs]
+    width = max(len(name) for name, _ in shown)
+    for name, value in shown:
+        write(f"{name:<{width}}\t{value}\n" if not is_for_people() else f"{name:<{width}}   {value}\n")
+
+
+def _plain_chunk(names: Sequence[str], rows: list[list[str]], first: bool) -> None:  # noqa: FBT001 -- internal
+    """Print cells with a tab between them, padded so that they line up wherever the tab stops are."""
+    table = [[name.upper() for name in names], *rows]
+    widths = [max(len(row[column]) for row in table) for column in range(len(names) - 1)]
+    for row in table if first else rows:
+        write("\t".join([*(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=False)), row[-1]]) + "\n")
+
+
+def _rich_chunk(names: Sequence[str], rows: list[list[str]], first: bool) -> None:  # noqa: ARG001, FBT001 -- as above
+    """Print a table that fits the terminal: ids stay whole, columns in which nothing stands are left out."""
+    from rich.console import Console  # noqa: PLC0415 -- dear, and only people want it
+    from rich.table import Table  # noqa: PLC0415 -- likewise
+    from rich.text import Text  # noqa: PLC0415 -- likewise
+
+    used = [column for column in range(len(names)) if any(row[column] != NOTHING for row in rows)]
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for column in used:
+        widest = max(len(row[column]) for row in rows)
+        keep = names[column] in ("id", "status", "when", "#", "code", "late", "took")
+        table.add_column(names[column].upper(), no_wrap=True, overflow="ellipsis", min_width=widest if keep else None)
+    for row in rows:
+        table.add_row(*(Text(row[column], style=COLOURS.get(row[column], "")) for column in used))
+    console = Console(no_color=True if os.environ.get("NO_COLOR") else None)
+    console.print(table)
+
+
+def _json(document: object, indent: int | None) -> str:
+    utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    # A lone surrogate may have come as \ud800; only its escape can leave again.
+    text = json.dumps(document, indent=indent, ensure_ascii=not utf8)
+    return text if text.isascii() or _encodable(text) else json.dumps(document, indent=indent)
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"  {line}" for line in text.split("\n"))
