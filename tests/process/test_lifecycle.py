@@ -1,0 +1,166 @@
+"""Starting, stopping and refusing to: the real program, its signals and its exit codes."""
+
+import asyncio
+import signal
+import socket
+import stat
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from tests.support import Target, process, until
+
+
+async def test_sigterm_lets_attempts_finish(tmp_path: Path, target: Target) -> None:
+    slow = asyncio.Event()
+
+    async def answer_later(_request: web.Request) -> web.Response:
+        await slow.wait()
+        return web.Response()
+
+    target.answers = [answer_later]
+    async with process(tmp_path / "state") as fliqd:
+        await fliqd.start()
+        job = await fliqd.create(url=target.url, delay=0)
+        await target.received(1)
+        assert fliqd.process is not None
+        fliqd.process.send_signal(signal.SIGTERM)
+
+        async def draining() -> bool | None:
+            return any(event["event"] == "dispatcher.draining" for event in fliqd.log) or None
+
+        await until(draining, "the drain")
+        slow.set()
+        assert await fliqd.ended() == 0
+        await fliqd.start()
+        done = await fliqd.job(job["id"])
+        assert (done["status"], done["executions"]) == ("success", 1)
+
+
+async def test_what_does_not_finish_within_the_grace_is_handed_back(tmp_path: Path, target: Target) -> None:
+    """It costs no retry, and is sent again at the next start."""
+    hanging = asyncio.Event()
+
+    async def hang(_request: web.Request) -> web.Response:
+        await hanging.wait()
+        return web.Response()
+
+    target.answers = [hang]
+    async with process(tmp_path / "state", FLIQD_DISPATCH__SHUTDOWN_GRACE="0.1") as fliqd:
+        await fliqd.start()
+        job = await fliqd.create(url=target.url, delay=0)
+        await target.received(1)
+        assert await fliqd.kill(signal.SIGTERM) == 0
+        hanging.set()
+        await fliqd.start()
+        done = await fliqd.until(job["id"], "success")
+        assert (done["executions"], done["attempts"]) == (2, 1)
+        assert (await fliqd.executions(job["id"]))[1]["status"] == "interrupted"
+
+
+async def test_a_second_signal_means_now(tmp_path: Path, target: Target) -> None:
+    hanging = asyncio.Event()
+
+    async def hang(_request: web.Request) -> web.Response:
+        await hanging.wait()
+        return web.Response()
+
+    target.answers = [hang]
+    async with process(tmp_path / "state") as fliqd:
+        await fliqd.start()
+        await fliqd.create(url=target.url, delay=0)
+        await target.received(1)
+        assert fliqd.process is not None
+        fliqd.process.send_signal(signal.SIGINT)
+
+        async def draining() -> bool | None:
+            return any(event["event"] == "dispatcher.draining" for event in fliqd.log) or None
+
+        await until(draining, "the drain")
+        assert await fliqd.kill(signal.SIGINT) == 130
+        hanging.set()
+
+
+async def test_a_second_daemon_is_refused(tmp_path: Path) -> None:
+    async with process(tmp_path / "state") as first, process(tmp_path / "state") as second:
+        await first.start()
+        await second.launch()
+        assert await second.ended() == 75
+        assert first.process is not None
+        assert f"in use by fliqd with pid {first.process.pid}" in second.said[-1]
+
+
+async def test_a_taken_port_is_told(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        place = f"127.0.0.1:{taken.getsockname()[1]}"
+        async with process(tmp_path / "state", FLIQD_SERVER__LISTEN=place) as fliqd:
+            await fliqd.launch()
+            assert await fliqd.ended() == 1
+            assert f"cannot listen on http://{place}" in fliqd.said[-1]
+
+
+async def test_a_wrong_configuration_is_told_whole(tmp_path: Path) -> None:
+    file = tmp_path / "fliqd.toml"
+    file.write_text('[server]\nlisen = 1\n[dispatch]\ntimeout = "5 parsecs"\n')
+    async with process(tmp_path / "state") as fliqd:
+        await fliqd.launch("--config", str(file))
+        assert await fliqd.ended() == 78
+    assert fliqd.said == [
+        'fliqd: server.lisen: unknown key; did you mean "listen"?\n',
+        'fliqd: dispatch.timeout: got "5 parsecs", expected a duration such as "90s", "1h30m" or a number of seconds\n',
+    ]
+
+
+async def test_a_damaged_store_is_told(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    state.mkdir()
+    (state / "fliqd.db").write_bytes(b"not a database" * 1000)
+    async with process(state) as fliqd:
+        await fliqd.launch()
+        assert await fliqd.ended() == 65
+        assert "cannot be used as a store" in fliqd.said[-1]
+
+
+async def test_its_files_are_for_this_user_alone_and_its_secrets_in_no_log(tmp_path: Path, target: Target) -> None:
+    state = tmp_path / "state"
+    async with process(state, FLIQD_LOG__LEVEL="debug") as fliqd:
+        await fliqd.start()
+        headers = {"Authorization": "Bearer s3cret-header"}
+        job = await fliqd.create(url=target.url + "?key=s3cret-query", delay=0, headers=headers, body="s3cret-body")
+        await fliqd.until(job["id"], "success")
+        assert await fliqd.kill(signal.SIGTERM) == 0
+    assert stat.S_IMODE(state.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(file.stat().st_mode) for file in state.iterdir()} == {0o600}
+    secrets = [(state / name).read_text().strip() for name in ("admin.token", "token.key", "signing.secret")]
+    said = "".join(fliqd.said)
+    assert '"attempt.ended"' in said
+    assert not [secret for secret in (*secrets, "s3cret") if secret in said]
+    stored = b"".join(file.read_bytes() for file in state.glob("fliqd.db*"))
+    assert not [secret for secret in secrets if secret.encode() in stored]
+
+
+@pytest.mark.parametrize("style", ["json", "logfmt", "console"])
+async def test_log_styles(tmp_path: Path, style: str) -> None:
+    async with process(tmp_path / "state", FLIQD_LOG__FORMAT=style) as fliqd:
+        await fliqd.launch()
+
+        async def ready() -> bool | None:
+            return any("daemon.ready" in line for line in fliqd.said) or None
+
+        await until(ready, "the line that says ready")
+        assert await fliqd.kill(signal.SIGTERM) == 0
+
+
+async def test_a_unix_socket(tmp_path: Path) -> None:
+    path = tmp_path / "fliqd.sock"
+    async with process(tmp_path / "state", FLIQD_SERVER__LISTEN=f"unix:{path}") as fliqd:
+        for _ in range(2):  # the second time over the socket that a killed predecessor left
+            await fliqd.start()
+            reader, writer = await asyncio.open_unix_connection(path)
+            writer.write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            assert (await reader.read()).startswith(b"HTTP/1.1 200 OK")
+            writer.close()
+            await writer.wait_closed()
+            assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0
+            await fliqd.kill()

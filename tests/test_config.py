@@ -1,0 +1,148 @@
+"""The configuration: everything that is wrong at once, where it is looked for, what overrides it."""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from fliqd import config
+from fliqd.errors import ConfigError
+from fliqd.settings import SECTIONS, Settings
+
+ROOT = Path(__file__).parent.parent
+
+
+def problems(document: Mapping[str, object], env: dict[str, str] | None = None) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        config.parse(document, env or {})
+    return [str(problem) for problem in caught.value.problems]
+
+
+def test_nothing_is_fine() -> None:
+    assert config.parse({}, {}) == Settings()
+
+
+def test_the_example_shows_every_key_with_its_default() -> None:
+    document = tomllib.loads((ROOT / "config.example.toml").read_text())
+    assert {name: set(section) for name, section in document.items()} == {
+        name: {key.name for key in fields(section)} for name, section in SECTIONS.items()
+    }
+    assert config.parse(document, {}) == Settings()
+
+
+def test_all_problems_at_once() -> None:
+    assert problems(
+        {
+            "server": {"lisen": "127.0.0.1:1", "listen": ["127.0.0.1:99999"], "max_body": "1 parsec"},
+            "dispatch": {"max_in_flight": 0, "timeout": "0.5s"},
+            "auth": {"mode": "maybe"},
+            "signing": {"enabled": "perhaps"},
+            "servr": {},
+            "log": "loud",
+        },
+        {"FLIQD_DISPATCH__MAX_IN_FLIHT": "5", "FLIQD_LOG__FORMAT": "xml", "FLIQD_TOKEN": "not a setting"},
+    ) == [
+        'servr: unknown section; did you mean "server"?',
+        'FLIQD_DISPATCH__MAX_IN_FLIHT: max_in_fliht: unknown key; did you mean "max_in_flight"?',
+        'server.lisen: unknown key; did you mean "listen"?',
+        (
+            'server.listen: got [\'127.0.0.1:99999\'], expected "ADDRESS:PORT" such as "127.0.0.1:3547" or'
+            ' "[::1]:3547", or "unix:/path"'
+        ),
+        'server.max_body: got "1 parsec", expected a size such as "1MiB", "64KiB" or a number of bytes',
+        'auth.mode: got "maybe", expected token or none',
+        "dispatch.max_in_flight: got 0, expected a whole number from 1 to 10000",
+        'dispatch.timeout: got "0.5s", expected a duration from 1s to 1h',
+        'signing.enabled: got "perhaps", expected true or false',
+        "log: expected a section, written [log]",
+        'FLIQD_LOG__FORMAT: got "xml", expected auto, console, json or logfmt',
+    ]
+
+
+def test_the_environment_overrides() -> None:
+    settings = config.parse(
+        {"dispatch": {"max_in_flight": 5, "timeout": "5s"}, "signing": {"enabled": True}},
+        {
+            "FLIQD_DISPATCH__MAX_IN_FLIGHT": "7",
+            "FLIQD_DISPATCH__SHUTDOWN_GRACE": "1.5",
+            "FLIQD_SIGNING__ENABLED": "false",
+        },
+    )
+    assert (settings.dispatch.max_in_flight, settings.dispatch.timeout) == (7, 5_000)
+    assert settings.dispatch.shutdown_grace == 1_500
+    assert settings.signing.enabled is False
+
+
+def test_references_are_resolved_and_never_shown(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("whsec_c2VjcmV0\n")
+    assert config.parse({"signing": {"secret": f"${{file:{secret}}}"}}, {}).signing.secret == "whsec_c2VjcmV0"
+    assert config.parse({"store": {"path": "${env:NAME}.db"}}, {"NAME": "x"}).store.path == "x.db"
+    assert problems({"signing": {"secret": "${file:/none}"}}) == ["signing.secret: the file /none cannot be read"]
+    assert problems({"store": {"path": "${env:NONE}"}}) == [
+        'store.path: got "${env:NONE}", the environment has no NONE'
+    ]
+    secret.write_text("hunter2")
+    said = problems({"signing": {"secret": f"${{file:{secret}}}"}})
+    assert "hunter2" not in said[0]
+
+
+@pytest.mark.parametrize(
+    ("listen", "urls"),
+    [
+        ("127.0.0.1:3547", ["http://127.0.0.1:3547"]),
+        ("localhost:1", ["http://127.0.0.1:1"]),
+        ("[::1]:3547", ["http://[::1]:3547"]),
+        (["127.0.0.1:0", "unix:/run/x.sock"], ["http://127.0.0.1:0", "unix:/run/x.sock"]),
+    ],
+)
+def test_places_to_listen(listen: object, urls: list[str]) -> None:
+    assert [place.url for place in config.parse({"server": {"listen": listen}}, {}).server.listen] == urls
+
+
+@pytest.mark.parametrize("listen", ["", ":80", "::1:80", "127.0.0.1", "example.com:80", "1.2.3.4:-1", "unix:x", [], 5])
+def test_what_is_no_place(listen: object) -> None:
+    assert problems({"server": {"listen": listen}})[0].startswith("server.listen: got ")
+
+
+@pytest.mark.parametrize("listen", ["0.0.0.0:3547", "192.168.1.5:3547", "[::]:3547"])
+def test_no_tokens_only_on_this_machine(listen: str) -> None:
+    document = {"auth": {"mode": "none"}, "server": {"listen": listen}}
+    assert problems(document)[0].startswith('auth.mode: got "none", which is for loopback')
+    config.parse({"auth": {"mode": "none"}, "server": {"listen": ["127.0.0.1:1", "[::1]:1", "unix:/x"]}}, {})
+
+
+def test_where_it_is_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    env = {"XDG_CONFIG_HOME": str(tmp_path / "xdg")}
+    assert config.find(None, env) is None
+    (tmp_path / "xdg/fliqd").mkdir(parents=True)
+    (tmp_path / "xdg/fliqd/config.toml").touch()
+    assert config.find(None, env) == tmp_path / "xdg/fliqd/config.toml"
+    (tmp_path / "fliqd.toml").touch()
+    assert config.find(None, env) == Path("fliqd.toml")
+    assert config.find(None, env | {"FLIQD_CONFIG": "/a"}) == Path("/a")
+    assert config.find("/b", env | {"FLIQD_CONFIG": "/a"}) == Path("/b")
+
+
+@pytest.mark.parametrize(
+    ("env", "directory"),
+    [
+        ({"STATE_DIRECTORY": "/var/lib/x:/var/lib/y", "XDG_STATE_HOME": "/z"}, "/var/lib/x"),
+        ({"XDG_STATE_HOME": "/z"}, "/z/fliqd"),
+    ],
+)
+def test_the_state_directory(env: dict[str, str], directory: str) -> None:
+    assert config.state_dir(env) == Path(directory)
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read"):
+        config.load(str(tmp_path / "none.toml"), {})
+    bad = tmp_path / "bad.toml"
+    for content in (b"[server\n", b"\xff"):
+        bad.write_bytes(content)
+        with pytest.raises(ConfigError, match="is not TOML"):
+            config.load(str(bad), {})
