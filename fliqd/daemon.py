@@ -82,7 +82,7 @@ class Daemon:
             on_fatal=self._fail,
         )
         self._cleanup.push_async_callback(store.close)
-        left = await store.interrupt(None, now_ms=self._clock.now_ms(), reason="fliqd died before the answer came")
+        left = await store.recover(now_ms=self._clock.now_ms(), reason="fliqd died before the answer came")
         if left:
             log.warning("daemon.recovered", interrupted=left)
         tokens = await self._tokens(store, new_ulid) if settings.auth.mode == "token" else None

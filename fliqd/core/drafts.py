@@ -162,7 +162,8 @@ def host_of(url: str) -> str:
 
 
 def _url(url: str) -> dict[str, Any]:
-    return {"url": url, "host": host_of(url)}
+    host = host_of(url)
+    return {"url": url, "host": host, "lane": host}
 
 
 def _at(text: str, now_ms: int) -> dict[str, Any]:

@@ -13,7 +13,7 @@ class DueEntry(NamedTuple):
 
     due_ms: int
     pk: int
-    host: str
+    lane: str
 
 
 class DueHeap:

@@ -70,6 +70,8 @@ def replay(job: Job, *, new_id: str, now_ms: int, token_id: str | None) -> Job:
         id=new_id,
         token_id=token_id,
         status=S.SCHEDULED,
+        lane=job.host,
+        crashes=0,
         idempotency_key=None,
         replay_of=job.id,
         scheduled_ms=now_ms,

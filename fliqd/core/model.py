@@ -51,6 +51,12 @@ class OnInterrupt(StrEnum):
     FAIL = "fail"
 
 
+# A job that fliqd died with may be what it died of. Such jobs go through one slot of their own, so that their
+# neighbours do not pay, and fail when it dies with them there again and again.
+QUARANTINE: Final = "quarantine"  # no host:port looks like this
+MOST_CRASHES: Final = 3  # the one that led there, and two more are forgiven
+
+
 class Job(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One HTTP request to make once, at a time. The field names are the columns of the store."""
 
@@ -62,7 +68,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     # what was asked for
     url: str
-    host: str  # host:port of `url`, what the per-host limit counts
+    host: str  # host:port of `url`
+    lane: str  # what limits it together with others: its host, or the quarantine
     http_method: str = "POST"
     headers: dict[str, str] = {}
     query: dict[str, str] = {}
@@ -92,6 +99,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     owner: str | None = None  # the daemon run that has it, set exactly while it is running
     executions: int = 0  # requests that may have left; also the last attempt's number
     attempts: int = 0  # the budget spent: interrupted ones do not count
+    crashes: int = 0  # how often in a row fliqd died while it was under way
     last_status_code: int | None = None
     last_error: str | None = None
 

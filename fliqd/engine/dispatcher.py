@@ -87,9 +87,9 @@ class Dispatcher:
         """Return how many more requests may go out now."""
         return self._limits.max_in_flight - len(self._in_flight)
 
-    def host_room(self, host: str) -> int:
-        """Return how many more may go to `host`."""
-        return self._limits.max_in_flight_per_host - self._lanes.running(host)
+    def lane_room(self, lane: str) -> int:
+        """Return how many more may go out through `lane`."""
+        return self._lanes.room(lane)
 
     def hand_over(self, entries: Sequence[DueEntry]) -> None:
         """Take in jobs that are due."""
@@ -132,7 +132,7 @@ class Dispatcher:
         await asyncio.gather(*self._workers, return_exceptions=True)
         if self._in_flight:
             jobs = list(self._in_flight.values())
-            await self._store.interrupt(
+            await self._store.hand_back(
                 jobs, now_ms=self._clock.now_ms(), reason="fliqd was stopped before the answer came"
             )
 
@@ -158,7 +158,7 @@ class Dispatcher:
         came = {job.pk for job in jobs}
         for entry in entries:
             if entry.pk not in came:
-                self._lanes.done(entry.host)
+                self._lanes.done(entry.lane)
         for job in jobs:
             self._in_flight[job.pk] = job
             self._unsent.add(job.pk)
@@ -174,17 +174,17 @@ class Dispatcher:
             self._crash = worker.exception()
             self._changed.set()
 
-    async def _refill(self, host: str, place: tuple[int, int]) -> None:
+    async def _refill(self, lane: str, place: tuple[int, int]) -> None:
         until_ms = self._clock.now_ms() + LEAD_MS
         try:
-            entries = await self._store.due_page(start=place, until_ms=until_ms, host=host, limit=LANE_ROOM)
+            entries = await self._store.due_page(start=place, until_ms=until_ms, lane=lane, limit=LANE_ROOM)
         except UnavailableError as err:
             log.warning("dispatcher.refill_failed", error=str(err))
-            self._lanes.refill(host, [], rest=place)
+            self._lanes.refill(lane, [], rest=place)
             await asyncio.sleep(BACK_OFF_S)
             return
         more = len(entries) == LANE_ROOM
-        self._lanes.refill(host, entries, rest=(entries[-1].due_ms, entries[-1].pk + 1) if more else None)
+        self._lanes.refill(lane, entries, rest=(entries[-1].due_ms, entries[-1].pk + 1) if more else None)
 
     async def _work(self) -> None:
         while True:
@@ -221,7 +221,7 @@ class Dispatcher:
             )
         )
         del self._in_flight[job.pk]
-        self._lanes.done(job.host)
+        self._lanes.done(job.lane)
         self._changed.set()
         if not self._in_flight:
             self._all_done.set()

@@ -63,7 +63,7 @@ class Scheduler:
         due_ms, pk = self._heap.frontier
         self._heap.page_begins()
         try:
-            entries = await self._store.due_page(start=(due_ms, pk + 1), until_ms=None, host=None, limit=PAGE)
+            entries = await self._store.due_page(start=(due_ms, pk + 1), until_ms=None, lane=None, limit=PAGE)
         except UnavailableError as err:
             self._heap.page_failed()
             log.warning("scheduler.page_failed", error=str(err))

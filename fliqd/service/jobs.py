@@ -9,7 +9,7 @@ from fliqd.clock import Clock
 from fliqd.core import lifecycle
 from fliqd.core.drafts import Defaults, JobDraft, in_order, job_fields, required, together
 from fliqd.core.durations import format_duration
-from fliqd.core.model import FINAL, Execution, Job, JobStatus
+from fliqd.core.model import FINAL, QUARANTINE, Execution, Job, JobStatus
 from fliqd.core.times import format_time
 from fliqd.errors import FliqdError, InvalidError, Problem
 from fliqd.store.base import Created, JobFilter, Store
@@ -39,8 +39,8 @@ class Traffic(Protocol):
     def room(self) -> int:
         """Return how many more requests may go out now."""
 
-    def host_room(self, host: str) -> int:
-        """Return how many more may go to `host`."""
+    def lane_room(self, lane: str) -> int:
+        """Return how many more may go out through `lane`."""
 
 
 class Jobs:
@@ -145,7 +145,10 @@ class Jobs:
                 return [Reason("retry", f"{last}; the next one is in {wait}", until)]
             return [Reason("not_due", f"it is due in {wait}", until)]
         reasons = []
-        if self._traffic.host_room(job.host) <= 0:
+        if job.lane == QUARANTINE:
+            message = "fliqd died while it was under way; such jobs leave one after the other"
+            reasons.append(Reason("quarantine", message))
+        elif self._traffic.lane_room(job.lane) <= 0:
             message = f"as many requests to {job.host} are under way as dispatch.max_in_flight_per_host allows"
             reasons.append(Reason("host_limit", message))
         if self._traffic.room() <= 0:

@@ -94,7 +94,7 @@ class Store(Protocol):
         """Return the attempts at a job, newest first; raise NotFoundError."""
 
     async def due_page(
-        self, *, start: tuple[int, int], until_ms: int | None, host: str | None, limit: int
+        self, *, start: tuple[int, int], until_ms: int | None, lane: str | None, limit: int
     ) -> list[DueEntry]:
         """Return scheduled jobs from `start` (due_ms, pk) on, inclusive, in due order."""
 
@@ -111,10 +111,13 @@ class Store(Protocol):
     async def unclaim(self, jobs: Sequence[Job], now_ms: int) -> None:
         """Take back attempts whose request has surely not left, as if they had never been opened."""
 
-    async def interrupt(self, jobs: Sequence[Job] | None, *, now_ms: int, reason: str) -> int:
-        """Close attempts whose end is not known and make their jobs due again (or fail them, `on_interrupt`).
+    async def hand_back(self, jobs: Sequence[Job], *, now_ms: int, reason: str) -> None:
+        """Close attempts that were cut off, make their jobs due again (or fail them, `on_interrupt`)."""
 
-        None means every open attempt there is: what a predecessor left. Returns how many.
+    async def recover(self, *, now_ms: int, reason: str) -> int:
+        """Do the same for every open attempt there is, and count a crash against it; return how many.
+
+        Such a job goes into the quarantine, and fails when it has been there for `MOST_CRASHES`.
         """
 
     async def tokens(self) -> list[Token]:

@@ -11,7 +11,7 @@ import pytest
 from fliqd.core import lifecycle
 from fliqd.core.delivery import ErrorCode, Timings
 from fliqd.core.due_heap import DueEntry
-from fliqd.core.model import ExecutionStatus, Job, JobStatus, OnInterrupt
+from fliqd.core.model import QUARANTINE, ExecutionStatus, Job, JobStatus, OnInterrupt
 from fliqd.core.retry import Backoff, BackoffKind
 from fliqd.core.settle import Settlement
 from fliqd.errors import ConflictError, NotFoundError
@@ -26,6 +26,7 @@ def a_job(number: int, due_ms: int = NOW, **more: Any) -> Job:
         "id": f"job_{number:026d}",
         "url": "http://a/",
         "host": "a:80",
+        "lane": "a:80",
         "scheduled_ms": due_ms,
         "created_ms": NOW,
         "updated_ms": NOW,
@@ -201,7 +202,7 @@ async def test_a_late_worker_cannot_overwrite_its_successor(store: Store) -> Non
     """Among many ends in one commit, the one whose attempt is not its own any more is refused, alone."""
     jobs = await add(store, *(a_job(number) for number in range(1, 6)))
     stale = await claim(store, jobs[:1], owner="gone")
-    await store.interrupt(None, now_ms=NOW, reason="a test")
+    await store.hand_back(stale, now_ms=NOW, reason="a test")
     again = await claim(store, jobs)
     assert [job.executions for job in again] == [2, 1, 1, 1, 1]
     outcomes = await asyncio.gather(
@@ -227,8 +228,8 @@ async def test_interrupted_attempts_are_due_again_or_fail(store: Store) -> None:
     await claim(store, jobs[:2])
     told: list[DueEntry] = []
     store.on_due(told.extend)
-    assert await store.interrupt(None, now_ms=NOW + 7, reason="it died") == 2
-    assert told == [DueEntry(NOW + 7, jobs[0].pk, "a:80")]
+    assert await store.recover(now_ms=NOW + 7, reason="it died") == 2
+    assert told == [DueEntry(NOW + 7, jobs[0].pk, QUARANTINE)]
     again, failed, untouched = [await store.job(job.id) for job in jobs]
     assert (again.status, again.next_attempt_ms, again.executions, again.attempts) == (S.SCHEDULED, NOW + 7, 1, 0)
     assert (failed.status, failed.last_error) == (S.FAILED, "interrupted: it died")
@@ -241,17 +242,17 @@ async def test_the_due_index_gives_pages_in_order(store: Store) -> None:
     shuffled = [NOW + number for number in range(40)] * 2
     random.Random(1).shuffle(shuffled)
     await store.create_jobs(
-        [a_job(number, due_ms, host="b:80" if number % 4 == 0 else "a:80") for number, due_ms in enumerate(shuffled)]
+        [a_job(number, due_ms, lane="b:80" if number % 4 == 0 else "a:80") for number, due_ms in enumerate(shuffled)]
     )
     seen: list[DueEntry] = []
     place = (-1, 0)
-    while page := await store.due_page(start=place, until_ms=None, host=None, limit=7):
+    while page := await store.due_page(start=place, until_ms=None, lane=None, limit=7):
         seen += page
         place = (page[-1].due_ms, page[-1].pk + 1)
     assert seen == sorted(seen)
     assert len(seen) == 80
-    of_b = await store.due_page(start=(NOW + 10, 0), until_ms=NOW + 20, host="b:80", limit=99)
-    assert of_b == [entry for entry in seen if entry.host == "b:80" and NOW + 10 <= entry.due_ms <= NOW + 20]
+    of_b = await store.due_page(start=(NOW + 10, 0), until_ms=NOW + 20, lane="b:80", limit=99)
+    assert of_b == [entry for entry in seen if entry.lane == "b:80" and NOW + 10 <= entry.due_ms <= NOW + 20]
 
 
 async def test_a_change_sees_and_leaves_a_whole_job(store: Store) -> None:
@@ -309,3 +310,25 @@ async def test_tokens(store: Store) -> None:
     with pytest.raises(ConflictError):
         await store.add_token(token)
     assert await store.tokens() == [token]
+
+
+async def test_a_job_that_the_daemon_keeps_dying_of_fails_in_the_end(store: Store) -> None:
+    """The first crash leads into the quarantine; three more there end it. One that ends well is free again."""
+    poison, unlucky = await add(store, a_job(1), a_job(2))
+    for crash in range(1, 5):
+        both = await store.claim([poison.pk, unlucky.pk], owner="me", now_ms=NOW, until_ms=NOW)
+        if crash == 3:
+            await store.finish(the_end(both[1], S.SCHEDULED, NOW))
+        await store.recover(now_ms=NOW, reason="it died")
+        job = await store.job(poison.id)
+        assert (job.crashes, job.lane) == (crash, QUARANTINE)
+        assert job.status is (S.FAILED if crash == 4 else S.SCHEDULED)
+    assert ((await store.job(unlucky.id)).crashes, (await store.job(unlucky.id)).status) == (1, S.SCHEDULED)
+
+
+async def test_a_clean_stop_counts_against_nobody(store: Store) -> None:
+    jobs = await add(store, a_job(1))
+    for _ in range(9):
+        await store.hand_back(await claim(store, jobs), now_ms=NOW, reason="it stops")
+    job = await store.job(jobs[0].id)
+    assert (job.crashes, job.lane, job.attempts, job.executions) == (0, "a:80", 0, 9)

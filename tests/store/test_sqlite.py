@@ -95,7 +95,7 @@ async def test_a_migration_fails_whole(path: Path, monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize(
     ("name", "more"),
-    [("due_page", {}), ("due_page_of_host", {"until_ms": NOW, "host": "a:80"})],
+    [("due_page", {}), ("due_page_of_lane", {"until_ms": NOW, "lane": "a:80"})],
 )
 async def test_the_due_window_is_read_from_the_index_alone(path: Path, name: str, more: dict[str, object]) -> None:
     await (await open_sqlite(path, [])).close()

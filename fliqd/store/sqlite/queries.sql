@@ -11,20 +11,20 @@ SELECT job.*
 
 -- name: job_insert
 INSERT INTO job (
-    pk, id, dialect, token_id, status, url, host, http_method, headers, query, body, body_is_json, timeout_ms,
+    pk, id, dialect, token_id, status, url, host, lane, http_method, headers, query, body, body_is_json, timeout_ms,
     max_retries, backoff, success_statuses, on_interrupt, queue, name, description, tags, idempotency_key, replay_of,
     scheduled_ms, expires_ms, created_ms, updated_ms, started_ms, finished_ms, next_attempt_ms, due_ms, owner, executions,
-    attempts, last_status_code, last_error
-) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+    attempts, crashes, last_status_code, last_error
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: job_replace
 -- The new values in the order of job_insert, then the state that was read: no row if it has moved on.
 UPDATE job
-   SET (pk, id, dialect, token_id, status, url, host, http_method, headers, query, body, body_is_json, timeout_ms,
+   SET (pk, id, dialect, token_id, status, url, host, lane, http_method, headers, query, body, body_is_json, timeout_ms,
         max_retries, backoff, success_statuses, on_interrupt, queue, name, description, tags, idempotency_key, replay_of,
         scheduled_ms, expires_ms, created_ms, updated_ms, started_ms, finished_ms, next_attempt_ms, due_ms, owner, executions,
-        attempts, last_status_code, last_error)
-     = (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+        attempts, crashes, last_status_code, last_error)
+     = (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
  WHERE pk = ? AND status = ? AND executions = ?
 RETURNING pk;
 
@@ -52,14 +52,14 @@ SELECT * FROM job
 SELECT * FROM execution WHERE job_pk = :job_pk ORDER BY attempt_num DESC;
 
 -- name: due_page
-SELECT next_attempt_ms, pk, host FROM job
+SELECT next_attempt_ms, pk, lane FROM job
  WHERE next_attempt_ms IS NOT NULL AND (next_attempt_ms, pk) >= (:from_ms, :from_pk)
  ORDER BY next_attempt_ms, pk
  LIMIT :limit;
 
--- name: due_page_of_host
-SELECT next_attempt_ms, pk, host FROM job
- WHERE next_attempt_ms IS NOT NULL AND (next_attempt_ms, pk) >= (:from_ms, :from_pk) AND next_attempt_ms <= :until_ms AND host = :host
+-- name: due_page_of_lane
+SELECT next_attempt_ms, pk, lane FROM job
+ WHERE next_attempt_ms IS NOT NULL AND (next_attempt_ms, pk) >= (:from_ms, :from_pk) AND next_attempt_ms <= :until_ms AND lane = :lane
  ORDER BY next_attempt_ms, pk
  LIMIT :limit;
 
@@ -92,7 +92,7 @@ UPDATE execution
 -- name: job_settle
 UPDATE job
    SET status = ?, owner = NULL, due_ms = NULL, next_attempt_ms = ?, finished_ms = ?, updated_ms = ?, attempts = ?,
-       started_ms = CASE WHEN executions = 1 THEN ? ELSE started_ms END, last_status_code = ?, last_error = ?
+       crashes = 0, lane = host, started_ms = CASE WHEN executions = 1 THEN ? ELSE started_ms END, last_status_code = ?, last_error = ?
  WHERE pk = ? AND status = 'running' AND executions = ? AND owner = ?;
 
 -- name: execution_forget
@@ -112,20 +112,22 @@ UPDATE execution
        SELECT pk, executions FROM job
         WHERE status = 'running' AND (:pks IS NULL OR pk IN (SELECT value FROM json_each(:pks))));
 
+-- name: jobs_interrupted_fail
+-- Those that ask for it, and those that fliqd died of once too often.
+UPDATE job
+   SET status = 'failed', owner = NULL, due_ms = NULL, finished_ms = :now_ms, updated_ms = :now_ms,
+       crashes = crashes + :crash, last_error = :error
+ WHERE status = 'running' AND (on_interrupt = 'fail' OR crashes + :crash > :most_crashes)
+   AND (:pks IS NULL OR pk IN (SELECT value FROM json_each(:pks)))
+RETURNING pk;
+
 -- name: jobs_interrupted_retry
 -- Due again at once, whatever max_retries says: an interrupted attempt spends no budget.
 UPDATE job
-   SET status = 'scheduled', owner = NULL, due_ms = NULL, next_attempt_ms = :now_ms, updated_ms = :now_ms, last_error = :error
- WHERE status = 'running' AND on_interrupt = 'retry'
-   AND (:pks IS NULL OR pk IN (SELECT value FROM json_each(:pks)))
-RETURNING next_attempt_ms, pk, host;
-
--- name: jobs_interrupted_fail
-UPDATE job
-   SET status = 'failed', owner = NULL, due_ms = NULL, finished_ms = :now_ms, updated_ms = :now_ms, last_error = :error
- WHERE status = 'running' AND on_interrupt = 'fail'
-   AND (:pks IS NULL OR pk IN (SELECT value FROM json_each(:pks)))
-RETURNING pk;
+   SET status = 'scheduled', owner = NULL, due_ms = NULL, next_attempt_ms = :now_ms, updated_ms = :now_ms,
+       crashes = crashes + :crash, lane = CASE WHEN :crash THEN :quarantine ELSE lane END, last_error = :error
+ WHERE status = 'running' AND (:pks IS NULL OR pk IN (SELECT value FROM json_each(:pks)))
+RETURNING next_attempt_ms, pk, lane;
 
 -- name: tokens_all
 SELECT id, name, hash, scopes, created_ms, last_used_ms FROM token ORDER BY id;

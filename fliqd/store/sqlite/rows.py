@@ -61,7 +61,7 @@ def job(row: Row) -> Job:
 def job_values(job: Job) -> tuple[Any, ...]:
     """Return the values of a job in the order of `job_insert`, which is that of the columns."""
     return (
-        job.pk, job.id, job.dialect, job.token_id, str(job.status), job.url, job.host, job.http_method,
+        job.pk, job.id, job.dialect, job.token_id, str(job.status), job.url, job.host, job.lane, job.http_method,
         _json(job.headers) if job.headers else None,
         _json(job.query) if job.query else None,
         job.body, job.body_is_json, job.timeout_ms, job.max_retries,
@@ -71,7 +71,7 @@ def job_values(job: Job) -> tuple[Any, ...]:
         _json(job.tags) if job.tags else None,
         job.idempotency_key, job.replay_of, job.scheduled_ms, job.expires_ms, job.created_ms, job.updated_ms,
         job.started_ms, job.finished_ms, job.next_attempt_ms, job.due_ms, job.owner, job.executions, job.attempts,
-        job.last_status_code, job.last_error,
+        job.crashes, job.last_status_code, job.last_error,
     )  # fmt: skip
 
 
@@ -113,7 +113,7 @@ def due_entry(job: Job) -> DueEntry | None:
     """Return the place of a job in the due index, None when it does not wait."""
     if job.status is not JobStatus.SCHEDULED or job.next_attempt_ms is None:
         return None
-    return DueEntry(job.next_attempt_ms, job.pk, job.host)
+    return DueEntry(job.next_attempt_ms, job.pk, job.lane)
 
 
 def token(row: Row) -> Token:

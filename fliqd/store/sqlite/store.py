@@ -13,7 +13,7 @@ import msgspec
 
 from fliqd.core.delivery import ErrorCode
 from fliqd.core.due_heap import DueEntry
-from fliqd.core.model import Execution, Job, JobStatus
+from fliqd.core.model import MOST_CRASHES, QUARANTINE, Execution, Job, JobStatus
 from fliqd.errors import ConflictError, FliqdError, NotFoundError, StoreUnusableError
 from fliqd.store.base import Created, Finish, JobFilter, Token
 from fliqd.store.sqlite import queries, rows, schema
@@ -49,6 +49,7 @@ class _Change(NamedTuple):
 
 class _Interrupt(NamedTuple):
     pks: list[int] | None
+    crash: int
     now_ms: int
     reason: str
 
@@ -177,7 +178,7 @@ class SqliteStore:
                 if wanted.tags:
                     tags += [(tag, self._last_pk) for tag in wanted.tags]
                 if wanted.status is JobStatus.SCHEDULED and wanted.next_attempt_ms is not None:
-                    tx.due.append(DueEntry(wanted.next_attempt_ms, self._last_pk, wanted.host))
+                    tx.due.append(DueEntry(wanted.next_attempt_ms, self._last_pk, wanted.lane))
             results.append(created)
         if values:
             await tx.each("job_insert", values)
@@ -234,11 +235,11 @@ class SqliteStore:
     # What the engine asks for
 
     async def due_page(
-        self, *, start: tuple[int, int], until_ms: int | None, host: str | None, limit: int
+        self, *, start: tuple[int, int], until_ms: int | None, lane: str | None, limit: int
     ) -> list[DueEntry]:
         from_ms, from_pk = start
-        values = {"from_ms": from_ms, "from_pk": from_pk, "until_ms": until_ms, "host": host, "limit": limit}
-        found = await self._read("due_page" if host is None else "due_page_of_host", values)
+        values = {"from_ms": from_ms, "from_pk": from_pk, "until_ms": until_ms, "lane": lane, "limit": limit}
+        found = await self._read("due_page" if lane is None else "due_page_of_lane", values)
         return [rows.due(row) for row in found]
 
     async def claim(self, pks: Sequence[int], *, owner: str, now_ms: int, until_ms: int) -> list[Job]:
@@ -292,27 +293,33 @@ class SqliteStore:
             await tx.each("execution_forget", [(job.pk, job.executions) for job in batch.jobs])
             moves = [(batch.now_ms, job.pk, job.executions, job.owner) for job in batch.jobs]
             await tx.each("job_unclaim", moves)
-            tx.due += [DueEntry(job.due_ms or batch.now_ms, job.pk, job.host) for job in batch.jobs]
+            tx.due += [DueEntry(job.due_ms or batch.now_ms, job.pk, job.lane) for job in batch.jobs]
         return [None] * len(batches)
 
-    async def interrupt(self, jobs: Sequence[Job] | None, *, now_ms: int, reason: str) -> int:
-        pks = None if jobs is None else [job.pk for job in jobs]
-        return await self._writer.write(self._interrupt, _Interrupt(pks, now_ms, reason))
+    async def hand_back(self, jobs: Sequence[Job], *, now_ms: int, reason: str) -> None:
+        pks = [job.pk for job in jobs]
+        await self._writer.write(self._interrupt, _Interrupt(pks, 0, now_ms, reason), rows=len(pks))
+
+    async def recover(self, *, now_ms: int, reason: str) -> int:
+        return await self._writer.write(self._interrupt, _Interrupt(None, 1, now_ms, reason))
 
     async def _interrupt(self, tx: Transaction, items: list[_Interrupt]) -> list[int]:
-        counts = []
-        for item in items:
-            values = {
-                "pks": None if item.pks is None else msgspec.json.encode(item.pks).decode(),
-                "now_ms": item.now_ms,
-                "error": f"{ErrorCode.INTERRUPTED}: {item.reason}",
-            }
-            await tx.rows("executions_interrupt", values)
-            again = await tx.rows("jobs_interrupted_retry", values)
-            ended = await tx.rows("jobs_interrupted_fail", values)
-            tx.due += [rows.due(row) for row in again]
-            counts.append(len(again) + len(ended))
-        return counts
+        return [await self._interrupt_one(tx, item) for item in items]
+
+    async def _interrupt_one(self, tx: Transaction, item: _Interrupt) -> int:
+        values = {
+            "pks": None if item.pks is None else msgspec.json.encode(item.pks).decode(),
+            "crash": item.crash,
+            "now_ms": item.now_ms,
+            "error": f"{ErrorCode.INTERRUPTED}: {item.reason}",
+            "most_crashes": MOST_CRASHES,
+            "quarantine": QUARANTINE,
+        }
+        await tx.rows("executions_interrupt", values)
+        ended = await tx.rows("jobs_interrupted_fail", values)
+        again = await tx.rows("jobs_interrupted_retry", values)
+        tx.due += [rows.due(row) for row in again]
+        return len(again) + len(ended)
 
     # Tokens
 

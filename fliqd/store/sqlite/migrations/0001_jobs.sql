@@ -14,7 +14,8 @@ CREATE TABLE job (
     status           TEXT    NOT NULL,
 
     url              TEXT    NOT NULL,
-    host             TEXT    NOT NULL,
+    host             TEXT    NOT NULL,      -- host:port of url
+    lane             TEXT    NOT NULL,      -- what limits it together with others: its host, or the quarantine
     http_method      TEXT    NOT NULL,
     headers          TEXT,                  -- JSON, as are query, backoff, success_statuses, tags; null is the default
     query            TEXT,
@@ -43,6 +44,7 @@ CREATE TABLE job (
     owner            TEXT,
     executions       INTEGER NOT NULL,
     attempts         INTEGER NOT NULL,
+    crashes          INTEGER NOT NULL,      -- how often in a row fliqd died while it was under way
     last_status_code INTEGER,
     last_error       TEXT,
 
@@ -57,8 +59,9 @@ CREATE TABLE job (
 CREATE UNIQUE INDEX job_id ON job (id);
 CREATE UNIQUE INDEX job_idempotency ON job (dialect, idempotency_key) WHERE idempotency_key IS NOT NULL;
 -- The due window is read from this index alone: the table is not touched.
-CREATE INDEX job_due ON job (next_attempt_ms, pk, host) WHERE next_attempt_ms IS NOT NULL;
+CREATE INDEX job_due ON job (next_attempt_ms, pk, lane) WHERE next_attempt_ms IS NOT NULL;
 CREATE INDEX job_status ON job (status, pk);
+CREATE INDEX job_finished ON job (finished_ms) WHERE finished_ms IS NOT NULL;
 -- These three cost nothing for jobs that leave the field alone.
 CREATE INDEX job_name ON job (name, pk) WHERE name IS NOT NULL;
 CREATE INDEX job_queue ON job (queue, pk) WHERE queue <> 'default';
