@@ -77,6 +77,7 @@ class Daemon:
 
         self._store = store = await SqliteStore.open(
             self._config.store_path,
+            marker=state_dir / "store.marker",
             durability=settings.store.durability,
             new_execution_id=lambda: f"exec_{new_ulid()}",
             on_fatal=self._fail,

@@ -25,6 +25,7 @@ async def open_sqlite(path: Path, failures: list[FliqdError]) -> SqliteStore:
     numbers = count()
     return await SqliteStore.open(
         path,
+        marker=path.with_name("store.marker"),
         durability="full",
         new_execution_id=lambda: f"exec_{next(numbers)}",
         on_fatal=failures.append,

@@ -13,6 +13,8 @@ from fliqd.store.sqlite import queries, schema
 from tests.store.conftest import open_sqlite
 from tests.store.test_conformance import NOW, a_job
 
+FILES = ("fliqd.db", "fliqd.db-wal", "fliqd.db-shm", "fliqd.db.lock", "store.marker")
+
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
@@ -25,7 +27,7 @@ async def test_its_files_are_for_this_user_alone(path: Path) -> None:
     modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
     await store.close()
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
-    assert modes == dict.fromkeys(("fliqd.db", "fliqd.db-wal", "fliqd.db-shm", "fliqd.db.lock"), 0o600)
+    assert modes == dict.fromkeys(FILES, 0o600)
 
 
 async def test_one_daemon_a_store_also_through_a_symlink(path: Path, tmp_path: Path) -> None:
@@ -63,23 +65,6 @@ async def test_keys_are_never_used_again(path: Path) -> None:
     await store.create_jobs([a_job(3)])
     assert [job.pk for job in await store.jobs(JobFilter(), before_pk=None, limit=9)] == [3, 2, 1]
     await store.close()
-
-
-async def test_a_newer_store_is_refused(path: Path) -> None:
-    await (await open_sqlite(path, [])).close()
-    with sqlite3.connect(path) as plain:
-        plain.execute("PRAGMA user_version = 9999")
-    plain.close()
-    with pytest.raises(StoreUnusableError, match="newer version"):
-        await open_sqlite(path, [])
-
-
-async def test_what_is_no_store_is_refused(path: Path) -> None:
-    path.parent.mkdir(parents=True)
-    path.write_bytes(b"this is my shopping list\n" * 100)
-    with pytest.raises(StoreUnusableError, match="cannot be used as a store"):
-        await open_sqlite(path, [])
-    assert path.read_bytes().startswith(b"this is my shopping list")
 
 
 async def test_a_migration_fails_whole(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

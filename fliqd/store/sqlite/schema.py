@@ -28,16 +28,15 @@ def version(connection: sqlite3.Connection) -> int:
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
+def newest() -> int:
+    """Return the number of the last migration there is."""
+    return migrations()[-1][0]
+
+
 def migrate(connection: sqlite3.Connection) -> None:
-    """Bring a file up to date; raise StoreUnusableError for one that is newer than this program."""
+    """Bring a file up to date: each migration whole or not at all."""
     applied = version(connection)
-    known = migrations()
-    if applied > known[-1][0]:
-        raise StoreUnusableError(
-            f"the store has schema {applied} and this fliqd knows {known[-1][0]}: it was written by a newer version;"
-            " install that one again, or put back the copy that was set aside before the upgrade"
-        )
-    for number, sql in known:
+    for number, sql in migrations():
         if number > applied:
             connection.executescript(
                 f"BEGIN IMMEDIATE; {sql}; PRAGMA user_version = {number};"
@@ -46,4 +45,4 @@ def migrate(connection: sqlite3.Connection) -> None:
     for table, columns in (("job", rows.JOB_COLUMNS), ("execution", rows.EXECUTION_COLUMNS)):
         found = tuple(row[1] for row in connection.execute(f"PRAGMA table_info({table})"))
         if found != columns:
-            raise StoreUnusableError(f"table {table} has the columns {found}, expected {columns}")
+            raise StoreUnusableError(f"the store's table {table} has the columns {found}, expected {columns}")

@@ -1,8 +1,6 @@
 """The store contract kept by one SQLite file: every write through the writer, every read beside it."""
 
 import asyncio
-import os
-import sqlite3
 from collections.abc import Callable, Sequence
 from itertools import cycle
 from pathlib import Path
@@ -14,9 +12,9 @@ import msgspec
 from fliqd.core.delivery import ErrorCode
 from fliqd.core.due_heap import DueEntry
 from fliqd.core.model import MOST_CRASHES, QUARANTINE, Execution, Job, JobStatus
-from fliqd.errors import ConflictError, FliqdError, NotFoundError, StoreUnusableError
+from fliqd.errors import ConflictError, FliqdError, NotFoundError
 from fliqd.store.base import Created, Finish, JobFilter, Token
-from fliqd.store.sqlite import queries, rows, schema
+from fliqd.store.sqlite import files, queries, rows
 from fliqd.store.sqlite.lock import StoreLock
 from fliqd.store.sqlite.writer import SplitBatchError, Transaction, Writer
 
@@ -89,20 +87,21 @@ class SqliteStore:
         cls,
         path: Path,
         *,
+        marker: Path,
         durability: str,
         new_execution_id: Callable[[], str],
         on_fatal: Callable[[FliqdError], None],
     ) -> Self:
-        """Open the file at `path`, making or upgrading it where needed.
+        """Open the file at `path`, making or upgrading it where needed; `marker` remembers that there is one.
 
-        Raises StoreInUseError, StoreUnusableError.
+        Raises StoreInUseError, StoreUnusableError, StoreIOError.
         """
         path = await asyncio.to_thread(_place, path)
         lock = StoreLock(path)
         lock.acquire()
         connections: list[aiosqlite.Connection] = []
         try:
-            await asyncio.to_thread(_prepare, path)
+            await asyncio.to_thread(files.prepare, path, marker)
             connection = await _connect(f"{path.as_uri()}?mode=rw")
             connections.append(connection)
             # WAL with FULL: a commit returns once its bytes are on disk (sqlite.org/pragma.html#pragma_synchronous).
@@ -359,20 +358,6 @@ def _place(path: Path) -> Path:
     path = path.resolve()
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     return path
-
-
-def _prepare(path: Path) -> None:
-    """Make or upgrade the file with a connection of its own, closed before the daemon's are opened."""
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    connection = sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, isolation_level=None)
-    try:
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA journal_mode = WAL")
-        schema.migrate(connection)
-    except sqlite3.DatabaseError as err:
-        raise StoreUnusableError(f"{path} cannot be used as a store: {err}") from err
-    finally:
-        connection.close()
 
 
 async def _connect(uri: str) -> aiosqlite.Connection:

@@ -1,0 +1,173 @@
+"""The store's file before it is served: made, recognised, upgraded, or refused with the way out.
+
+A file is refused rather than repaired, and a new one is never made where an old one was: a scheduler
+that starts anew over a lost store looks healthy, and calls nobody.
+"""
+
+import os
+import secrets
+import sqlite3
+import time
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import structlog
+
+from fliqd.errors import StoreIOError, StoreUnusableError
+from fliqd.store.sqlite import schema
+
+log = structlog.get_logger()
+
+MAGIC: Final = b"SQLite format 3\0"  # sqlite.org/fileformat.html, 1.2
+HEADER_BYTES: Final = 100
+
+
+class Marker(msgspec.Struct, frozen=True):
+    """What the state directory remembers of its store."""
+
+    store_id: str
+    path: str
+    made_at: str
+
+
+def prepare(path: Path, marker: Path) -> None:
+    """See that `path` is a store that can be served, with the schema of this program.
+
+    Raises StoreUnusableError with the way out, StoreIOError where the disk refuses.
+    """
+    known = _read_marker(marker)
+    try:
+        fresh = not path.exists() or path.stat().st_size == 0
+        if fresh and known is not None:
+            what = "is empty" if path.exists() else "is not there"
+            raise StoreUnusableError(
+                f"the store {path} {what}, although there was one since {known.made_at} (at {known.path}): put it"
+                f" back, or a backup of it, or set store.path to where it is; to start anew, delete {marker}"
+            )
+        if not fresh:
+            _check_header(path)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        connection = sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, isolation_level=None)
+        try:
+            store_id = _open(connection, path, fresh=fresh)
+        finally:
+            connection.close()
+    except sqlite3.Error as err:
+        raise _refusal(path, err) from err
+    except OSError as err:
+        raise StoreIOError(f"the store {path} cannot be opened: {err.strerror}") from err
+    if known is not None and known.store_id != store_id:
+        raise StoreUnusableError(
+            f"the store {path} is not the one that this state directory belongs to (that was at {known.path}):"
+            f" set store.path to the right one; to use this one from now on, delete {marker}"
+        )
+    if known is None or known.path != str(path):
+        _write_marker(marker, Marker(store_id, str(path), time.strftime("%Y-%m-%d", time.gmtime())))
+
+
+def _check_header(path: Path) -> None:
+    with path.open("rb") as file:
+        header = file.read(HEADER_BYTES)
+    if not header.startswith(MAGIC):
+        if header.strip(b"\0"):
+            raise StoreUnusableError(
+                f"{path} cannot be used as a store: it is no SQLite file; set store.path to another"
+            )
+        raise _damaged(path, "its first page is blank")
+    if len(header) < HEADER_BYTES:
+        raise _damaged(path, f"it ends after {len(header)} bytes")
+
+
+def _open(connection: sqlite3.Connection, path: Path, *, fresh: bool) -> str:
+    connection.execute("PRAGMA synchronous = FULL")
+    if fresh:
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # has to be said before the first table
+    else:
+        _check_owner(connection, path)
+    connection.execute("PRAGMA journal_mode = WAL")
+    applied, newest = schema.version(connection), schema.newest()
+    if applied > newest:
+        raise StoreUnusableError(
+            f"the store {path} has schema {applied} and this fliqd knows {newest}: it was written by a newer version;"
+            f" install that one again, or put back the copy that was set aside before the upgrade ({path}.schema-*)"
+        )
+    if 0 < applied < newest:
+        _set_aside(connection, path, applied)
+    schema.migrate(connection)
+    found = connection.execute("SELECT value FROM meta WHERE key = 'store_id'").fetchone()
+    if found is not None:
+        return str(found[0])
+    store_id = secrets.token_hex(16)
+    connection.execute("INSERT INTO meta (key, value) VALUES ('store_id', ?)", (store_id,))
+    return store_id
+
+
+def _check_owner(connection: sqlite3.Connection, path: Path) -> None:
+    application_id = connection.execute("PRAGMA application_id").fetchone()[0]
+    tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+    if application_id != schema.APPLICATION_ID and tables:
+        raise StoreUnusableError(
+            f"{path} cannot be used as a store: it is a SQLite file of another program; set store.path to another"
+        )
+
+
+def _set_aside(connection: sqlite3.Connection, path: Path, applied: int) -> None:
+    """Keep a copy from before an upgrade: whole, on disk, and complete before it gets its name."""
+    copy = path.with_name(f"{path.name}.schema-{applied}")
+    unfinished = copy.with_name(copy.name + ".part")
+    unfinished.unlink(missing_ok=True)
+    connection.execute("VACUUM INTO ?", (str(unfinished),))
+    unfinished.chmod(0o600)
+    _sync(unfinished)
+    unfinished.replace(copy)
+    _sync(path.parent)
+    log.info("store.set_aside", copy=str(copy), schema=applied, upgrading_to=schema.newest())
+
+
+def _refusal(path: Path, err: sqlite3.Error) -> StoreUnusableError | StoreIOError:
+    name = str(getattr(err, "sqlite_errorname", ""))
+    if name.startswith(("SQLITE_IOERR", "SQLITE_FULL", "SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_BUSY")):
+        return StoreIOError(
+            f"the store {path} cannot be opened: {err} ({name}); see its permissions and the disk's space"
+        )
+    return _damaged(path, str(err))
+
+
+def _damaged(path: Path, how: str) -> StoreUnusableError:
+    return StoreUnusableError(
+        f"the store {path} is damaged: {how}. Put back a backup, or save what can be read with"
+        f" `sqlite3 {path} .recover | sqlite3 recovered.db`"
+    )
+
+
+def _read_marker(marker: Path) -> Marker | None:
+    try:
+        return msgspec.json.decode(marker.read_bytes(), type=Marker)
+    except FileNotFoundError:
+        return None
+    except (OSError, msgspec.MsgspecError) as err:
+        raise StoreUnusableError(
+            f"{marker} cannot be read ({err}): put it back, or delete it to trust the store"
+        ) from err
+
+
+def _write_marker(marker: Path, content: Marker) -> None:
+    new = marker.with_name(marker.name + ".new")
+    try:
+        fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(fd, "wb") as file:
+            file.write(msgspec.json.encode(content) + b"\n")
+        _sync(new)
+        new.replace(marker)
+        _sync(marker.parent)
+    except OSError as err:
+        raise StoreIOError(f"{marker} cannot be written: {err.strerror}") from err
+
+
+def _sync(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

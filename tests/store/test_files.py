@@ -1,0 +1,153 @@
+"""A store file that cannot be served is refused with the way out, and left as it is."""
+
+import os
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fliqd.errors import StoreIOError, StoreUnusableError
+from fliqd.store.base import JobFilter
+from fliqd.store.sqlite import schema
+from tests.store.conftest import open_sqlite
+from tests.store.test_conformance import a_job
+
+
+@pytest.fixture
+async def path(tmp_path: Path) -> Path:
+    """A store with an earlier life, at rest."""
+    path = tmp_path / "fliqd.db"
+    store = await open_sqlite(path, [])
+    await store.create_jobs([a_job(number, body=b"x" * 5_000) for number in range(50)])
+    await store.close()
+    return path
+
+
+def truncate(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def cut_the_header(path: Path) -> None:
+    os.truncate(path, 50)
+
+
+def empty(path: Path) -> None:
+    os.truncate(path, 0)
+
+
+def remove(path: Path) -> None:
+    path.unlink()
+
+
+def blank(path: Path) -> None:
+    path.write_bytes(bytes(path.stat().st_size))
+
+
+def overwrite_pages(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xa5" * 40_960)
+
+
+def shopping_list(path: Path) -> None:
+    path.write_bytes(b"milk, bread and a new disk\n" * 100)
+
+
+def other_program(path: Path) -> None:
+    path.unlink()
+    with sqlite3.connect(path) as plain:
+        plain.execute("CREATE TABLE songs (title TEXT)")
+    plain.close()
+
+
+def newer(path: Path) -> None:
+    with sqlite3.connect(path) as plain:
+        plain.execute("PRAGMA user_version = 9999")
+    plain.close()
+
+
+@pytest.mark.parametrize(
+    ("harm", "says"),
+    [
+        (truncate, "is damaged: .*backup.*recover"),
+        (cut_the_header, "is damaged: it ends after 50 bytes"),
+        (empty, "is empty, although there was one since .*put it back.*delete .*store.marker"),
+        (remove, "is not there, although there was one since .*store.marker"),
+        (blank, "is damaged: its first page is blank"),
+        (overwrite_pages, "is damaged: .*recover"),
+        (shopping_list, "is no SQLite file; set store.path"),
+        (other_program, "is a SQLite file of another program; set store.path"),
+        (newer, "schema 9999 and this fliqd knows .*newer version.*install that one again"),
+    ],
+)
+async def test_what_is_refused(path: Path, harm: Callable[[Path], None], says: str) -> None:
+    harm(path)
+    before = path.read_bytes() if path.exists() else None
+    for _ in range(2):  # the second try is no different: nothing was repaired, or made anew
+        with pytest.raises(StoreUnusableError, match=says):
+            await open_sqlite(path, [])
+        assert (path.read_bytes() if path.exists() else None) == before
+
+
+async def test_another_store_in_its_place_is_refused(path: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other" / "fliqd.db"
+    await (await open_sqlite(other, [])).close()
+    other.replace(path)
+    with pytest.raises(StoreUnusableError, match="is not the one that this state directory belongs to"):
+        await open_sqlite(path, [])
+    (tmp_path / "store.marker").unlink()
+    await (await open_sqlite(path, [])).close()
+
+
+async def test_a_store_may_be_moved_and_put_back(path: Path) -> None:
+    copy = path.read_bytes()
+    path.unlink()
+    path.write_bytes(copy)
+    store = await open_sqlite(path, [])
+    assert len(await store.jobs(JobFilter(), before_pk=None, limit=99)) == 50
+    await store.close()
+
+
+async def test_a_crash_during_the_first_start_is_no_earlier_life(tmp_path: Path) -> None:
+    path = tmp_path / "fliqd.db"
+    path.touch()
+    await (await open_sqlite(path, [])).close()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+async def test_a_read_only_directory_is_told(path: Path) -> None:
+    path.chmod(0o400)
+    with pytest.raises(StoreIOError, match="permissions"):
+        await open_sqlite(path, [])
+
+
+async def test_an_older_store_is_set_aside_and_upgraded(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = schema.migrations()
+    later = known[-1][0] + 1
+    monkeypatch.setattr(schema, "migrations", lambda: [*known, (later, "CREATE TABLE more (x TEXT) STRICT")])
+    store = await open_sqlite(path, [])
+    assert len(await store.jobs(JobFilter(), before_pk=None, limit=99)) == 50
+    await store.close()
+    aside = path.with_name(f"fliqd.db.schema-{known[-1][0]}")
+    monkeypatch.undo()
+    with pytest.raises(StoreUnusableError, match="newer version"):
+        await open_sqlite(path, [])
+    aside.replace(path)  # the way back that the message names
+    store = await open_sqlite(path, [])
+    assert len(await store.jobs(JobFilter(), before_pk=None, limit=99)) == 50
+    await store.close()
+
+
+async def test_upgraded_and_fresh_are_the_same(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = schema.migrations()
+    later = known[-1][0] + 1
+    monkeypatch.setattr(schema, "migrations", lambda: [*known, (later, "CREATE TABLE more (x TEXT) STRICT")])
+    fresh = tmp_path / "fresh" / "fliqd.db"
+    shapes = []
+    for store in (path, fresh):
+        await (await open_sqlite(store, [])).close()
+        with sqlite3.connect(store) as plain:
+            shapes.append(plain.execute("SELECT type, name, sql FROM sqlite_schema ORDER BY name").fetchall())
+        plain.close()
+    assert shapes[0] == shapes[1]
