@@ -33,6 +33,7 @@ from fliqd.service.jobs import Jobs
 from fliqd.service.tokens import ALL_SCOPES, Tokens
 from fliqd.settings import Listen, Settings, job_backoff
 from fliqd.store.sqlite.store import SqliteStore
+from fliqd.watchdog import watch
 
 log = structlog.get_logger()
 
@@ -50,14 +51,15 @@ class Daemon:
         self._cleanup = AsyncExitStack()
         self.fatal: asyncio.Future[FliqdError] = asyncio.get_running_loop().create_future()
         self.urls: list[str] = []
+        self._tasks: set[asyncio.Task[None]] = set()
 
     @classmethod
-    async def start(cls, config: Config, clock: Clock | None = None) -> Self:
+    async def start(cls, config: Config, clock: Clock) -> Self:
         """Open the store, pick up what a predecessor left, and listen.
 
         Raises the FliqdError that says why it could not.
         """
-        daemon = cls(config, clock or SystemClock())
+        daemon = cls(config, clock)
         try:
             await daemon._start()
         except BaseException:
@@ -110,6 +112,8 @@ class Daemon:
         self._cleanup.push_async_callback(dispatcher.stop, dispatch.shutdown_grace / 1000)
         self._cleanup.push_async_callback(self._run("scheduler", scheduler.run()))
 
+        self._clock.on_step(self._clock_was_set)
+
         jobs = Jobs(
             store=store,
             clock=self._clock,
@@ -139,6 +143,10 @@ class Daemon:
             config=str(self._config.file) if self._config.file else None,
             pid=os.getpid(),
         )
+
+    async def alive(self) -> None:
+        """Return once the store's threads have answered."""
+        await self._store.ping()
 
     # What the API asks about the daemon
 
@@ -219,6 +227,22 @@ class Daemon:
 
         return stop
 
+    def _clock_was_set(self, step_ms: int) -> None:
+        log.warning("clock.set", step_s=step_ms / 1000)
+        if step_ms < 0:
+            # Kept in the set until it is done: the loop itself holds tasks only weakly.
+            task = asyncio.create_task(self._pull_retries(-step_ms), name="pull-retries")
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _pull_retries(self, by_ms: int) -> None:
+        try:
+            moved = await self._store.pull_retries(by_ms=by_ms, now_ms=self._clock.now_ms())
+        except FliqdError as err:
+            log.warning("clock.retries_not_moved", error=str(err))
+        else:
+            log.info("clock.retries_moved", jobs=moved, by_s=by_ms / 1000)
+
     def _fail(self, error: FliqdError) -> None:
         if not self.fatal.done():
             self.fatal.set_result(error)
@@ -255,12 +279,23 @@ async def serve(config: Config) -> FliqdError | None:
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stop)
-    daemon = await Daemon.start(config)
+    clock = SystemClock()
+    daemon = await Daemon.start(config, clock)
+
+    async def alive() -> None:
+        clock.look()
+        await daemon.alive()
+
     stopped = asyncio.create_task(stopping.wait())
-    await asyncio.wait((stopped, daemon.fatal), return_when=asyncio.FIRST_COMPLETED)
+    watchdog = asyncio.create_task(watch(alive))
+    await asyncio.wait((stopped, watchdog, daemon.fatal), return_when=asyncio.FIRST_COMPLETED)
     stopped.cancel()
     error = daemon.fatal.result() if daemon.fatal.done() else None
+    if error is None and watchdog.done():
+        error = FliqdError(f"the store did not answer: {watchdog.exception()!r}")
     log.info("daemon.stopping", reason="signal" if error is None else str(error))
     await daemon.stop()
+    watchdog.cancel()
+    clock.close()
     log.info("daemon.stopped")
     return error

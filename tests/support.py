@@ -60,6 +60,7 @@ class FakeClock:
         self._now_ms = parse_time(start)
         self._alarms: list[tuple[int, int, FakeAlarm]] = []
         self._order = count()
+        self._listeners: list[Callable[[int], None]] = []
 
     def now_ms(self) -> int:
         return self._now_ms
@@ -73,9 +74,19 @@ class FakeClock:
         self._ring()
         return alarm
 
+    def on_step(self, listener: Callable[[int], None]) -> None:
+        self._listeners.append(listener)
+
     def advance(self, by: timedelta) -> None:
+        """Let time pass."""
         self._now_ms += round(by.total_seconds() * 1000)
         self._ring()
+
+    def step(self, by: timedelta) -> None:
+        """Set the clock: what was long ago seems near, or the other way round."""
+        self.advance(by)
+        for listener in self._listeners:
+            listener(round(by.total_seconds() * 1000))
 
     def _ring(self) -> None:
         while self._alarms and self._alarms[0][0] <= self._now_ms:

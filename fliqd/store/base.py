@@ -120,6 +120,12 @@ class Store(Protocol):
         Such a job goes into the quarantine, and fails when it has been there for `MOST_CRASHES`.
         """
 
+    async def pull_retries(self, *, by_ms: int, now_ms: int) -> int:
+        """Have jobs that wait for a retry wait `by_ms` less, but be due no earlier than now; return how many.
+
+        For a clock that was set back: a wait is a length of time, and may not grow by that.
+        """
+
     async def tokens(self) -> list[Token]:
         """Return all tokens, oldest first."""
 

@@ -10,7 +10,8 @@ from fliqd.core.settle import settle
 
 NOW = 1_000_000
 JOB = Job(
-    id="job_x", url="http://a/", host="a:80", lane="a:80", scheduled_ms=0, created_ms=0, updated_ms=0, next_attempt_ms=0,
+    id="job_x", url="http://a/", host="a:80", lane="a:80", scheduled_ms=0, created_ms=0, updated_ms=0,
+    next_attempt_ms=None, due_ms=0,
     status=JobStatus.RUNNING, owner="me", executions=1, backoff=Backoff(kind=BackoffKind.FIXED, initial_s=60),
 )  # fmt: skip
 S = JobStatus

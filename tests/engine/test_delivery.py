@@ -279,3 +279,33 @@ async def test_one_host_holds_no_more_than_its_share(fliqd: RunningDaemon, targe
         assert fliqd.daemon is not None
     status = (await fliqd("GET", "/v1/status")).body
     assert status["in_flight"] <= 256
+
+
+async def test_a_clock_set_back_does_not_stretch_a_retry(fliqd: RunningDaemon, target: Target) -> None:
+    target.answers = [500]
+    job = await fliqd.create(url=target.url, delay=0, max_retries=1, backoff={"kind": "fixed", "initial": "10m"})
+    waiting = await fliqd.until(job["id"], "scheduled", executions=1)
+    other = await fliqd.create(url=target.url, delay="10m")
+    fliqd.clock.step(-HOUR)
+
+    async def moved() -> bool | None:
+        return (await fliqd.job(job["id"]))["next_attempt_at"] != waiting["next_attempt_at"] or None
+
+    await until(moved, "the retry's move")
+    assert (await fliqd.job(job["id"]))["next_attempt_at"] == "2027-03-01T11:10:00.000Z"
+    assert (await fliqd.job(other["id"]))["next_attempt_at"] == "2027-03-01T12:10:00.000Z"
+    fliqd.clock.advance(timedelta(minutes=11))
+    await fliqd.until(job["id"], "success")
+    assert len(target.hits) == 2
+
+
+@pytest.mark.parametrize("years", [1 / 8760, 10])
+async def test_a_clock_set_forward_runs_what_is_due_once(fliqd: RunningDaemon, target: Target, years: float) -> None:
+    jobs = [await fliqd.create(url=target.url, delay=f"{minutes}m") for minutes in (5, 10, 15)]
+    fliqd.clock.step(timedelta(days=365 * years))
+    for job in jobs:
+        await fliqd.until(job["id"], "success")
+    fliqd.clock.step(-timedelta(days=365 * years))
+    last = await fliqd.create(url=target.url, delay=0)
+    await fliqd.until(last["id"], "success")
+    assert len(target.hits) == 4

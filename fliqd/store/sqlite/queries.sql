@@ -129,6 +129,12 @@ UPDATE job
  WHERE status = 'running' AND (:pks IS NULL OR pk IN (SELECT value FROM json_each(:pks)))
 RETURNING next_attempt_ms, pk, lane;
 
+-- name: retries_pull
+UPDATE job
+   SET next_attempt_ms = max(:now_ms, next_attempt_ms - :by_ms)
+ WHERE next_attempt_ms > :now_ms AND executions > 0
+RETURNING next_attempt_ms, pk, lane;
+
 -- name: tokens_all
 SELECT id, name, hash, scopes, created_ms, last_used_ms FROM token ORDER BY id;
 

@@ -320,6 +320,17 @@ class SqliteStore:
         tx.due += [rows.due(row) for row in again]
         return len(again) + len(ended)
 
+    async def pull_retries(self, *, by_ms: int, now_ms: int) -> int:
+        return await self._writer.write(self._pull_retries, (by_ms, now_ms))
+
+    async def _pull_retries(self, tx: Transaction, pulls: list[tuple[int, int]]) -> list[int]:
+        counts = []
+        for by_ms, now_ms in pulls:
+            moved = await tx.rows("retries_pull", {"by_ms": by_ms, "now_ms": now_ms})
+            tx.due += [rows.due(row) for row in moved]
+            counts.append(len(moved))
+        return counts
+
     # Tokens
 
     async def tokens(self) -> list[Token]:
@@ -338,7 +349,8 @@ class SqliteStore:
     # Itself
 
     async def ping(self) -> None:
-        await self._connection.execute_fetchall("SELECT 1")
+        for connection in (self._connection, *self._readers):
+            await connection.execute_fetchall("SELECT 1")
 
     def size_bytes(self) -> int:
         size = 0
