@@ -10,9 +10,12 @@ def main() -> None:
     if sys.argv[1:] == ["--version"]:
         sys.stdout.write(f"fliqd {__version__}\n")
         return
-    from fliqd.cli.main import cli  # noqa: PLC0415 -- after the quick answer
+    try:
+        from fliqd.cli.main import cli  # noqa: PLC0415 -- after the quick answer
 
-    cli()
+        cli()
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 if __name__ == "__main__":

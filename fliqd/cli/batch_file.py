@@ -19,24 +19,19 @@ class Entry(NamedTuple):
 
 def entries(stream: BinaryIO) -> Iterator[Entry]:
     """Yield the entries of a file without holding it whole; empty lines are no entries."""
-    line = 1
-    for raw in stream:
-        raw = raw.removeprefix(codecs.BOM_UTF8) if line == 1 else raw
-        if not raw.strip():
-            line += 1
-        elif raw.lstrip().startswith(b"["):
-            yield from _ArrayReader(stream, raw, line).entries()
+    begun = False
+    for line, raw in enumerate(stream, 1):
+        text = raw.removeprefix(codecs.BOM_UTF8).strip() if line == 1 else raw.strip()
+        if not text:
+            continue
+        if text.startswith(b"[") and not begun:
+            yield from _ArrayReader(stream, raw.removeprefix(codecs.BOM_UTF8), line).entries()
             return
-        else:
-            yield _entry(line, raw)
-            break
-    for line, raw in enumerate(stream, line + 1):
-        if raw.strip():
-            yield _entry(line, raw)
+        begun = True
+        yield _entry(line, text)
 
 
 def _entry(line: int, raw: bytes) -> Entry:
-    raw = raw.strip()
     try:
         document = json.loads(raw.decode(), parse_constant=_no_constant)
     except (ValueError, RecursionError) as err:

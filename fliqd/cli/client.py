@@ -4,6 +4,7 @@ Each call has a connection of its own: none can be stale, so no call is ever sen
 environment names is not used; the daemon is on this machine or in its neighbourhood.
 """
 
+import contextlib
 import http.client
 import json
 import socket
@@ -33,7 +34,9 @@ class Answer(NamedTuple):
 class Client:
     """Calls the API at one place with one token. `hint` says what to do when the token is not enough."""
 
-    def __init__(self, place: Place, token: str | None, hint: str = "", *, answer_s: float = ANSWER_S) -> None:
+    def __init__(
+        self, place: Place, token: str | None, hint: str = "set $FLIQD_TOKEN", *, answer_s: float = ANSWER_S
+    ) -> None:
         self.place = place
         self._token = token
         self._hint = hint
@@ -78,10 +81,9 @@ class Client:
         connection = self._connection()
         try:
             self._connect(connection)
-            try:
+            # It may have answered before it had read all, as with a body that is too large.
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 connection.request(method, f"{self.place.base}/v1{path}", body, headers)
-            except (BrokenPipeError, ConnectionResetError):
-                pass  # it may have answered before it had read all, as with a body that is too large
             response = connection.getresponse()
             return response.status, {name.lower(): value for name, value in response.getheaders()}, response.read()
         except (OSError, http.client.HTTPException) as err:
@@ -112,6 +114,8 @@ class Client:
             raise UnreachableError(
                 f"{url} has a certificate that is not trusted ({err.verify_message}); name its CA in $SSL_CERT_FILE"
             ) from err
+        except ssl.SSLError as err:
+            raise UnreachableError(f"{url} cannot be reached ({_why(err)}); does it speak https?") from err
         except (OSError, UnicodeError) as err:
             raise UnreachableError(f"{url} cannot be reached ({_why(err)}); {IS_IT_RUNNING}") from err
         connection.sock.settimeout(self._answer_s)
@@ -136,8 +140,9 @@ class Client:
     def _refusal(self, status: int, headers: Mapping[str, str], error: Mapping[str, Any]) -> FliqdError:
         message, code = error["message"], str(error.get("code"))
         if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-            hint = f"; {self._hint}" if self._hint and status == HTTPStatus.UNAUTHORIZED else ""
-            return NotAllowedError(f"not allowed: {message}{hint}")
+            if status == HTTPStatus.UNAUTHORIZED:
+                message = f"{message if self._token else 'no token was sent'}; {self._hint}"
+            return NotAllowedError(f"not allowed: {message}")
         if status == HTTPStatus.NOT_FOUND:
             return MissingError(message)
         if status == HTTPStatus.CONFLICT:

@@ -4,7 +4,6 @@ import functools
 import os
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,9 +12,9 @@ import click
 from fliqd.cli.client import Client
 from fliqd.cli.errors import NotAllowedError
 from fliqd.cli.places import Place, parse_place
-from fliqd.settings import Listen
 
 TOKEN_FILE: Final = "admin.token"  # noqa: S105 -- the name of the file
+WRONG_TOKEN: Final = "check --token or $FLIQD_TOKEN"  # noqa: S105 -- a message
 _TOKEN: Final = re.compile(r"[!-~]+", re.ASCII)
 _ANY: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 -- where it listens to all, we come by loopback
 
@@ -30,7 +29,7 @@ def with_client(function: Callable[..., None]) -> Callable[..., None]:
     for option in (
         click.option("--config", metavar="FILE", help="The daemon's configuration, to find it by."),
         click.option(
-            "--token", envvar="FLIQD_TOKEN", metavar="TOKEN", help="[$FLIQD_TOKEN] Else the daemon's token file is read."
+            "--token", envvar="FLIQD_TOKEN", metavar="TOKEN", help="[$FLIQD_TOKEN] Else that of the token file."
         ),
         click.option(
             "--url", "daemon", envvar="FLIQD_URL", metavar="URL",
@@ -43,37 +42,46 @@ def with_client(function: Callable[..., None]) -> Callable[..., None]:
 
 def connect(url: str | None, token: str | None, file: str | None) -> Client:
     """Return the client for what was given; raise ConfigError, NotAllowedError or click's usage error."""
-    from fliqd import config as configuration  # noqa: PLC0415 -- not needed to show a command's help
+    given = _given_place(url) if url else None
+    sent = _checked(token, "--token / $FLIQD_TOKEN") if token else None
+    if given is not None and sent is not None:
+        return Client(given, sent, WRONG_TOKEN)  # the configuration has nothing to add, and takes time to read
+    from fliqd import config as configuration  # noqa: PLC0415 -- as just said
 
     needs_token = True
-    if url:
-        try:
-            place = parse_place(url)
-        except ValueError as err:
-            raise click.BadParameter(str(err), param_hint="--url / $FLIQD_URL") from err
-    else:
+    place = given
+    if place is None:
         settings = configuration.load(file, os.environ).settings
-        place = place_of(settings.server.listen[0])
+        place = place_of(settings.server.listen[0].url)
         needs_token = settings.auth.mode == "token"
-    if token:
-        return Client(place, _checked(token, "--token / $FLIQD_TOKEN"), "check --token or $FLIQD_TOKEN")
+    if sent is not None:
+        return Client(place, sent, WRONG_TOKEN)
     if not needs_token:
         return Client(place, None)
-    if not place.is_local and url:
+    if given is not None and not given.is_local:
         # The token of this machine's daemon is nobody else's business.
-        return Client(place, None, "give its token with $FLIQD_TOKEN")
+        return Client(place, None, "give that daemon's token with $FLIQD_TOKEN")
     return _with_token_file(place, configuration.state_dir(os.environ) / TOKEN_FILE)
 
 
-def place_of(listen: Listen) -> Place:
+def place_of(listen_url: str) -> Place:
     """Return how to reach what listens there."""
-    if listen.path:
-        return parse_place(listen.url)
-    if not listen.port:
+    place = parse_place(listen_url)
+    if place.socket:
+        return place
+    if not place.port:
         raise click.UsageError(
-            "server.listen picks a free port by itself, so only the daemon's log knows it: give --url"
+            "server.listen picks a free port by itself, which only the daemon's log tells: give --url"
         )
-    return parse_place(replace(listen, host=_ANY.get(listen.host, listen.host)).url)
+    host = _ANY.get(place.host, place.host)
+    return parse_place(f"http://[{host}]:{place.port}" if ":" in host else f"http://{host}:{place.port}")
+
+
+def _given_place(url: str) -> Place:
+    try:
+        return parse_place(url)
+    except ValueError as err:
+        raise click.BadParameter(str(err), param_hint="--url / $FLIQD_URL") from err
 
 
 def _with_token_file(place: Place, file: Path) -> Client:

@@ -12,7 +12,7 @@ import click
 from fliqd.cli.batch_file import Entry, entries
 from fliqd.cli.client import Client, problems_of
 from fliqd.cli.errors import RefusedError, lines_of
-from fliqd.cli.output import TABLE, JSON, JSONL, clean, say, show_document, write
+from fliqd.cli.output import JSON, JSONL, TABLE, clean, say, show_document, write
 from fliqd.errors import FliqdError
 
 MOST_JOBS: Final = 1000  # that the API takes in a call
@@ -23,21 +23,21 @@ _DIVISIBLE: Final = (400, 413)  # refusals of a whole call, for which one line m
 
 
 def create_all(client: Client, name: str, skip: int, output: str) -> None:
-    """Create the jobs in a file; raise FliqdError if any was refused, or what ended it half-way."""
+    """Create the jobs in a file; exit with 1 if any was refused; raise what ended it half-way."""
     batch = Batch(client, output)
     with _open(name) as stream:
         try:
             for call in calls(islice(entries(stream), skip, None)):
                 batch.send(call)
                 batch.show_progress()
-        except (FliqdError, KeyboardInterrupt):
+        except (FliqdError, KeyboardInterrupt, BrokenPipeError):
             batch.end_progress()
             batch.tell_how_far(name, skip)
             raise
     batch.end_progress()
     batch.summarise()
     if batch.refused:
-        raise FliqdError(f"{batch.refused} of {batch.done} were refused")
+        raise SystemExit(1)
 
 
 def calls(found: Iterable[Entry]) -> Iterator[list[Entry]]:

@@ -80,8 +80,8 @@ def _each(
                 say(word(job))
     finally:
         _show(done, output, one=len(job_ids) == 1)
-    for err in refusals[:-1]:
-        for line in lines_of(err):
+    for refusal in refusals[:-1]:
+        for line in lines_of(refusal):
             say(f"fliqd: {line}")
     if refusals:
         raise refusals[-1]

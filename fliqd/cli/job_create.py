@@ -32,9 +32,10 @@ CREATED = 201
 @with_client
 @with_output
 def command(
+    *,
     client: Client,
     url: str | None,
-    wait: bool,  # noqa: FBT001 -- click's
+    wait: bool,
     batch: str | None,
     skip: int | None,
     output: str,

@@ -17,7 +17,11 @@ OPTIONS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "--delay": ("delay", {"metavar": "D", "help": "In how long: 90s, 1h30m, 2d, or seconds."}),
     "--method": (
         "http_method",
-        {"type": click.Choice(["GET", "POST", "PUT", "PATCH", "DELETE"], case_sensitive=False), "help": "Else POST."},
+        {
+            "type": click.Choice(["GET", "POST", "PUT", "PATCH", "DELETE"], case_sensitive=False),
+            "metavar": "METHOD",
+            "help": "GET, POST (the default), PUT, PATCH or DELETE.",
+        },
     ),
     "--header": ("headers", {"multiple": True, "metavar": "'NAME: VALUE'", "help": "Sent along; may come again."}),
     "--query": ("query", {"multiple": True, "metavar": "NAME=VALUE", "help": "Added to the URL; may come again."}),
@@ -92,6 +96,8 @@ def document(fields: dict[str, Any], *, update: bool = False) -> bytes:
 
 def in_options(err: RefusedError) -> RefusedError:
     """Return a refusal that speaks of the options and not of the API's fields."""
+    if err.code == "invalid_json":
+        return err  # there "body" is the whole document
     problems = []
     for problem in err.problems:
         field, dot, rest = problem.field.partition(".")

@@ -1,5 +1,6 @@
 """`fliqd jobs list`: jobs by what is asked for, page after page."""
 
+import shutil
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -8,14 +9,16 @@ import click
 from fliqd.cli import moments
 from fliqd.cli.client import Client
 from fliqd.cli.connect import with_client
+from fliqd.cli.errors import RefusedError
 from fliqd.cli.job_words import last, when
 from fliqd.cli.output import TABLE, Row, example, is_for_people, say, show_documents, show_table, with_output
+from fliqd.errors import Problem
 
 PAGE: Final = 100  # the most that the API gives at once
+ROOMY: Final = 100  # columns of a terminal in which the time of day finds room
 STATUSES: Final = (
     "scheduled", "awaiting_approval", "running", "success", "failed", "cancelled", "pending", "completed",
 )  # fmt: skip
-TIMES: Final = ("created-after", "created-before", "scheduled-after", "scheduled-before")
 NAMES: Final = ("id", "status", "when", "runs", "last", "name", "request")
 
 
@@ -65,10 +68,14 @@ def command(client: Client, limit: int, everything: bool, output: str, **filters
     """
     query = {name: value for name, value in filters.items() if value is not None}
     jobs = Pages(client, query, None if everything else limit)
-    if output != TABLE:
-        show_documents(jobs, output)
-    else:
-        show_table(NAMES, (row(job) for job in jobs))
+    try:
+        if output != TABLE:
+            show_documents(jobs, output)
+        else:
+            show_table(NAMES, (row(job) for job in jobs))
+    except RefusedError as err:
+        problems = [Problem(f"--{problem.field.replace('_', '-')}", problem.problem) for problem in err.problems]
+        raise RefusedError(str(err), code=err.code, status=err.status, problems=problems) from err
     if jobs.is_cut and is_for_people():
         say("There are more: see --all and --limit.")
 
@@ -77,6 +84,7 @@ def row(job: dict[str, Any]) -> Row:
     """Return a job as a line of a table."""
     instant = when(job)
     if instant and is_for_people():
-        instant = moments.both(instant, moments.now())
+        write_out = moments.both if shutil.get_terminal_size().columns >= ROOMY else moments.relative
+        instant = write_out(instant, moments.now())
     request = f"{job['http_method']} {job['url']}"
     return (job["id"], job["status"], instant or "", str(job["executions"]), last(job), job["name"] or "", request)

@@ -17,7 +17,8 @@ from fliqd.cli.output import TABLE, clean, example, say, show_document, with_out
 SOONEST_S, LATEST_S = 0.1, 2.0  # between two looks: first often, then ever more seldom
 GROWTH: Final = 1.5
 BETWEEN_S: Final = 1.0  # where none is named
-NEWEST: Final = "100"  # jobs that are looked at where none is named
+NEWEST: Final = "100"  # jobs that are looked at there
+AT_FIRST: Final = 10  # and how many of them are shown to begin with
 PATIENCE_S: Final = 60.0  # for a daemon that is restarted meanwhile: its jobs go on
 
 
@@ -60,10 +61,10 @@ def changes(client: Client, job_id: str) -> Iterator[dict[str, Any]]:
 
 def newest(client: Client) -> Iterator[dict[str, Any]]:
     """Yield the newest jobs, oldest first, and again whenever one has changed; never ends."""
-    seen: dict[str, object] = {}
+    seen: dict[str, object] | None = None
     while True:
         jobs = client.get("/jobs", {"limit": NEWEST}, expects="jobs")["jobs"]
-        changed = [job for job in jobs if seen.get(job["id"]) != _state(job)]
+        changed = jobs[:AT_FIRST] if seen is None else [job for job in jobs if seen.get(job["id"]) != _state(job)]
         seen = {job["id"]: _state(job) for job in jobs}
         yield from reversed(changed)
         time.sleep(BETWEEN_S)

@@ -18,16 +18,17 @@ def when(job: Job) -> str | None:
 
 
 def last(job: Job) -> str:
-    """Return how its latest attempt ended: a status code, else an error."""
+    """Return how its latest attempt ended, in a word: a status code, else the kind of error."""
     code = job["last_status_code"]
-    return str(code) if code is not None else job["last_error"] or ""
+    return str(code) if code is not None else (job["last_error"] or "").partition(":")[0]
 
 
 def sentence(job: Job, at: datetime) -> str:
     """Say where a job stands: `scheduled, due at 14:03:22, in 12 s`."""
     match job["status"]:
         case "scheduled" if job["executions"]:
-            return f"scheduled, attempt {job['executions']} ended with {last(job)}, next {_due(job, at)}"
+            ended = f"attempt {job['executions']} ended with {last(job) or 'no answer'}"
+            return f"scheduled, {ended}, the next is due {_due(job, at)}"
         case "scheduled":
             return f"scheduled, due {_due(job, at)}"
         case "running":
@@ -35,7 +36,7 @@ def sentence(job: Job, at: datetime) -> str:
         case "success":
             return f"success, {last(job)} {_attempts(job)}"
         case "failed":
-            return f"failed, {last(job)} {_attempts(job)}"
+            return f"failed {_attempts(job)}: {job['last_error'] or last(job)}"
         case other:
             return str(other)
 

@@ -25,8 +25,16 @@ PIPE_CLOSED: Final = 141  # and of SIGPIPE
 class Program(LazyGroup):
     """The outermost group: whatever a command raises on purpose ends here."""
 
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Begin; the program has one name, also as `python -m fliqd`."""
+        return super().make_context("fliqd" if info_name else info_name, args, parent, **extra)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; an error that fliqd raised is one line, or one a problem, and an exit code."""
+        if sys.stdout is None:
+            sys.stdout = io.StringIO()  # closed by the caller, with `>&-`
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")  # not every terminal knows every character
@@ -37,16 +45,16 @@ class Program(LazyGroup):
             from fliqd.cli.errors import lines_of  # noqa: PLC0415 -- only now
             from fliqd.cli.output import say  # noqa: PLC0415 -- likewise
 
-            _finish()
+            _finish()  # what was found comes before what was wrong
             for line in lines_of(err):
                 say(f"fliqd: {line}")
             sys.exit(err.exit_code)
         except BrokenPipeError:
-            _finish()
             sys.exit(PIPE_CLOSED)
         except KeyboardInterrupt:
-            _finish()
             sys.exit(INTERRUPTED)
+        finally:
+            _finish()
         return result
 
 

@@ -86,6 +86,8 @@ def show_table(names: Sequence[str], rows: Iterable[Row]) -> None:
     while chunk := [[clean(cell) or NOTHING for cell in row] for row in islice(left, CHUNK)]:
         draw(names, chunk, first)
         first = False
+    if first and is_for_people():
+        say("Nothing to show.")
 
 
 def show_pairs(pairs: Iterable[tuple[str, str]]) -> None:
@@ -114,7 +116,7 @@ def _rich_chunk(names: Sequence[str], rows: list[list[str]], first: bool) -> Non
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for column in used:
         widest = max(len(row[column]) for row in rows)
-        keep = names[column] in ("id", "status", "when", "#", "code", "late", "took")
+        keep = names[column] in ("id", "status", "when", "#", "code", "late", "took", "runs", "last")
         table.add_column(names[column].upper(), no_wrap=True, overflow="ellipsis", min_width=widest if keep else None)
     for row in rows:
         table.add_row(*(Text(row[column], style=COLOURS.get(row[column], "")) for column in used))
@@ -123,18 +125,11 @@ def _rich_chunk(names: Sequence[str], rows: list[list[str]], first: bool) -> Non
 
 
 def _json(document: object, indent: int | None) -> str:
+    """Write JSON as it is read best; in ASCII where stdout cannot carry it, or it could steer the terminal."""
+    text = json.dumps(document, indent=indent, ensure_ascii=False)
     utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
-    # A lone surrogate may have come as \ud800; only its escape can leave again.
-    text = json.dumps(document, indent=indent, ensure_ascii=not utf8)
-    return text if text.isascii() or _encodable(text) else json.dumps(document, indent=indent)
-
-
-def _encodable(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    fine = text.isascii() or (utf8 and text.replace("\n", "").isprintable())
+    return text if fine else json.dumps(document, indent=indent)
 
 
 def _indented(text: str) -> str:

@@ -1,16 +1,14 @@
 """`fliqd serve`: run the daemon."""
 
-import asyncio
 import os
 import sys
 
 import click
 
-from fliqd import config as configuration
-from fliqd import logs
+from fliqd.cli.output import example
 
 
-@click.command("serve")
+@click.command("serve", epilog=example("fliqd serve --config /etc/fliqd/config.toml"))
 @click.option("--config", "file", metavar="FILE", help="The TOML file to read; see `fliqd config check`.")
 def command(file: str | None) -> None:
     """Run the daemon in the foreground, until SIGTERM or Ctrl-C.
@@ -18,10 +16,15 @@ def command(file: str | None) -> None:
     Without --config: $FLIQD_CONFIG, else ./fliqd.toml, else ~/.config/fliqd/config.toml, else
     /etc/fliqd/config.toml, else all defaults.
     """
-    config = configuration.load(file, os.environ)
-    logs.configure(config.settings.log.level, config.settings.log.format)
-    from fliqd.daemon import serve  # noqa: PLC0415 -- a wrong configuration is told before the heavy imports
+    from fliqd import config as configuration  # noqa: PLC0415 -- help needs none of these
 
+    config = configuration.load(file, os.environ)
+    import asyncio  # noqa: PLC0415 -- a wrong configuration is told before the heavy imports
+
+    from fliqd import logs  # noqa: PLC0415 -- likewise
+    from fliqd.daemon import serve  # noqa: PLC0415 -- likewise
+
+    logs.configure(config.settings.log.level, config.settings.log.format)
     error = asyncio.run(serve(config))
     if error is not None:
         click.echo(f"fliqd: {error}", err=True)
