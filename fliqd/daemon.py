@@ -8,7 +8,7 @@ import secrets
 import signal
 import sqlite3
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -19,11 +19,14 @@ from aiohttp import web
 
 from fliqd import __version__, keyfiles
 from fliqd.api import app as api
+from fliqd.api.origin import Doorkeeper
+from fliqd.api.server import EdgeRunner
 from fliqd.clock import Clock, SystemClock
 from fliqd.config import Config
 from fliqd.core.drafts import Defaults
 from fliqd.core.signing import Signer, new_secret
 from fliqd.core.times import format_time, maybe_time
+from fliqd.core.urls import check_url
 from fliqd.engine.aiohttp_sender import AiohttpSender
 from fliqd.engine.dispatcher import Dispatcher, Limits
 from fliqd.engine.scheduler import Scheduler
@@ -89,6 +92,8 @@ class Daemon:
         if left:
             log.warning("daemon.recovered", interrupted=left)
         tokens = await self._tokens(store, new_ulid) if settings.auth.mode == "token" else None
+        if tokens is not None:
+            self._cleanup.push_async_callback(tokens.close)
 
         dispatch = settings.dispatch
         sender = AiohttpSender(connections=dispatch.max_in_flight, per_host=dispatch.max_in_flight_per_host)
@@ -130,9 +135,11 @@ class Daemon:
             status=self,
             tokens=tokens,
             new_ulid=new_ulid,
+            doorkeeper=Doorkeeper(_own_names(settings)),
             max_body=settings.server.max_body,
         )
-        await self._listen(application, settings.server.listen)
+        runner = EdgeRunner(application, new_request_id=lambda: f"req_{new_ulid()}", shutdown_timeout=API_GRACE_S)
+        await self._listen(runner, settings.server.listen)
         gc.collect()
         gc.freeze()  # what lives from now on as long as the daemon need not be looked at again
         log.info(
@@ -197,8 +204,7 @@ class Daemon:
         )
         return Signer(secret)
 
-    async def _listen(self, application: web.Application, places: tuple[Listen, ...]) -> None:
-        runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=API_GRACE_S)
+    async def _listen(self, runner: EdgeRunner, places: tuple[Listen, ...]) -> None:
         await runner.setup()
         self._cleanup.push_async_callback(runner.cleanup)
         for place in places:
@@ -258,6 +264,13 @@ async def _open(runner: web.AppRunner, place: Listen) -> str:
     await site.start()
     port = runner.addresses[-1][1]
     return replace(place, port=port).url
+
+
+def _own_names(settings: Settings) -> Iterator[str]:
+    """Yield the names that requests may give as their Host."""
+    yield from settings.server.hosts
+    if settings.server.public_url:
+        yield check_url(settings.server.public_url).host
 
 
 def _remove_stale_socket(path: Path) -> None:

@@ -60,9 +60,11 @@ class UnauthorizedError(FliqdError):
 
 
 class ForbiddenError(FliqdError):
-    """A known token that may not do this."""
+    """A known caller that may not do this."""
 
-    code = "forbidden"
+    def __init__(self, message: str, code: str = "forbidden") -> None:
+        self.code = code
+        super().__init__(message)
 
 
 class UnavailableError(FliqdError):

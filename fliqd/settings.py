@@ -10,6 +10,7 @@ from fliqd.core.durations import parse_duration
 from fliqd.core.retry import Backoff, BackoffKind
 from fliqd.core.signing import Signer
 from fliqd.core.sizes import parse_size
+from fliqd.core.urls import check_name, check_url
 
 _PORT: Final = re.compile(r"\d{1,5}", re.ASCII)
 MAX_PORT: Final = 65535
@@ -67,6 +68,21 @@ def _text(value: object) -> str:
     if not isinstance(value, str) or "\0" in value:
         raise ValueError("expected a text")
     return value
+
+
+def _base_url(value: object) -> str:
+    text = _text(value)
+    if text:
+        check_url(text)
+    return text.rstrip("/")
+
+
+def _names(value: object) -> tuple[str, ...]:
+    if isinstance(value, str):
+        value = [part.strip() for part in value.split(",") if part.strip()]  # from the environment
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise ValueError('expected a list of host names such as ["nas.lan"]')
+    return tuple(check_name(name) for name in value)
 
 
 def _path(value: object) -> str:
@@ -145,6 +161,8 @@ class Server:
     """[server]: where the API listens, and what it takes."""
 
     listen: tuple[Listen, ...] = setting(_listen, "127.0.0.1:3547")
+    public_url: str = setting(_base_url, "")
+    hosts: tuple[str, ...] = setting(_names, [])
     max_body: int = setting(_size(1024, 64 * MIB, "from 1KiB to 64MiB"), "1MiB")
 
 

@@ -8,7 +8,9 @@ import structlog
 from aiohttp import web
 
 from fliqd.api import auth, jobs, system
+from fliqd.api import tokens as token_routes
 from fliqd.api.errors import document, json_response, respond, respond_to_aiohttp
+from fliqd.api.origin import Doorkeeper
 from fliqd.errors import FliqdError
 from fliqd.service.jobs import Jobs
 from fliqd.service.tokens import Tokens
@@ -25,6 +27,7 @@ def build(
     status: system.System,
     tokens: Tokens | None,
     new_ulid: Callable[[], str],
+    doorkeeper: Doorkeeper,
     max_body: int,
 ) -> web.Application:
     """Return the application over the services; `tokens` is None where no token is asked for."""
@@ -34,9 +37,10 @@ def build(
         given = request.headers.get("X-Request-Id")
         request_id = given if given and REQUEST_ID.fullmatch(given) else f"req_{new_ulid()}"
         try:
+            doorkeeper.check(request.headers)
             if request.path not in auth.OPEN:
                 caller = auth.identify(request, tokens)
-                auth.check(caller, request.method)
+                auth.check(caller, request)
                 request[auth.CALLER] = caller
             response = await handler(request)
         except FliqdError as err:
@@ -54,4 +58,6 @@ def build(
     for prefix in ("", "/v1"):
         jobs.add_routes(app.router, prefix, jobs_service)
         system.add_routes(app.router, prefix, status)
+        if tokens is not None:
+            token_routes.add_routes(app.router, prefix, tokens)
     return app

@@ -16,9 +16,13 @@ class Caller(NamedTuple):
     token_id: str | None
     scopes: tuple[str, ...]
 
+    @property
+    def sees_secrets(self) -> bool:
+        """Whether the values of headers that carry secrets are shown: not to those who can only read."""
+        return WRITE in self.scopes or ADMIN in self.scopes
+
 
 ANYONE: Final = Caller(None, ALL_SCOPES)
-NOBODY: Final = Caller(None, ())
 CALLER: Final = web.RequestKey("caller", Caller)
 
 
@@ -36,8 +40,14 @@ def identify(request: web.BaseRequest, tokens: Tokens | None) -> Caller:
     return Caller(token.id, token.scopes)
 
 
-def check(caller: Caller, method: str) -> None:
+def check(caller: Caller, request: web.Request) -> None:
     """Raise ForbiddenError unless the caller's scopes cover a request's method."""
-    needed = READ if method in ("GET", "HEAD") else WRITE
+    needed = READ if request.method in ("GET", "HEAD") else WRITE
     if needed not in caller.scopes and ADMIN not in caller.scopes:
         raise ForbiddenError(f"this token may not do that: it lacks the scope {needed}")
+
+
+def require_admin(request: web.Request) -> None:
+    """Raise ForbiddenError unless the caller may manage the daemon itself."""
+    if ADMIN not in request[CALLER].scopes:
+        raise ForbiddenError(f"this token may not do that: it lacks the scope {ADMIN}")

@@ -4,7 +4,7 @@ import base64
 import binascii
 import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Literal, TypeVar, get_args, get_origin
 
 import msgspec
@@ -194,8 +194,19 @@ def read_cursor(text: str) -> int:
     return int(match[1])
 
 
-def job_view(job: Job) -> dict[str, Any]:
-    """Return a job as the API shows it."""
+_SECRET_NAME: Final = re.compile(
+    r"authorization|proxy-authorization|cookie|set-cookie|.*-(?:key|token|secret)", re.IGNORECASE
+)
+MASK: Final = "***"
+
+
+def masked(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return headers without the values that are secrets, by their names."""
+    return {name: MASK if _SECRET_NAME.fullmatch(name) else value for name, value in headers.items()}
+
+
+def job_view(job: Job, *, secrets: bool = True) -> dict[str, Any]:
+    """Return a job as the API shows it; without `secrets`, headers that carry some are masked."""
     waits = job.status is JobStatus.SCHEDULED
     body = job.body
     return {
@@ -204,7 +215,7 @@ def job_view(job: Job) -> dict[str, Any]:
         "url": job.url,
         "http_method": job.http_method,
         "scheduled_at": format_time(job.scheduled_ms),
-        "headers": job.headers,
+        "headers": job.headers if secrets else masked(job.headers),
         "query": job.query,
         "body": None if body is None or job.body_is_json else body.decode(),
         "json": msgspec.Raw(body) if body is not None and job.body_is_json else None,
@@ -237,8 +248,9 @@ def job_view(job: Job) -> dict[str, Any]:
     }
 
 
-def execution_view(execution: Execution) -> dict[str, Any]:
+def execution_view(execution: Execution, *, secrets: bool = True) -> dict[str, Any]:
     """Return an attempt as the API shows it; `executed_at` is `started_at` by its older name."""
+    headers = dict(execution.response_headers)
     ended_ms = execution.finished_ms
     known = execution.status is not ExecutionStatus.INTERRUPTED and ended_ms is not None
     return {
@@ -253,7 +265,7 @@ def execution_view(execution: Execution) -> dict[str, Any]:
         "late_ms": execution.late_ms,
         "error": execution.error,
         "error_code": execution.error_code and execution.error_code.value,
-        "response_headers": dict(execution.response_headers),
+        "response_headers": headers if secrets else masked(headers),
         "response_body": None
         if execution.response_body is None
         else execution.response_body.decode("utf-8", "replace"),

@@ -6,6 +6,7 @@ from typing import Any, Final
 import msgspec
 from aiohttp import web
 
+from fliqd.api.origin import MisdirectedError
 from fliqd.errors import (
     ConfigError,
     ConflictError,
@@ -26,6 +27,12 @@ class TooLargeError(FliqdError):
     code = "too_large"
 
 
+class SlowError(FliqdError):
+    """A body that did not come in time."""
+
+    code = "request_timeout"
+
+
 class NotJsonError(FliqdError):
     """A body that does not say it is JSON, or is packed."""
 
@@ -41,6 +48,8 @@ STATUS: Final[Mapping[type, int]] = {
     ConflictError: 409,
     TooLargeError: 413,
     NotJsonError: 415,
+    MisdirectedError: 421,
+    SlowError: 408,
     UnavailableError: 503,
     StoreIOError: 503,
     FliqdError: 500,

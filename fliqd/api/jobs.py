@@ -100,13 +100,16 @@ async def list_jobs(jobs: Jobs, request: web.Request) -> web.Response:
         name=asked.text("name"),
         **times,
     )
+    secrets = request[CALLER].sees_secrets
     found, next_pk = await jobs.list(where, before_pk=asked.cursor(), limit=asked.limit())
-    return json_response({"jobs": [job_view(job) for job in found], "next_cursor": write_cursor(next_pk)})
+    return json_response(
+        {"jobs": [job_view(job, secrets=secrets) for job in found], "next_cursor": write_cursor(next_pk)}
+    )
 
 
 async def get(jobs: Jobs, request: web.Request) -> web.Response:
     params(request)
-    return json_response(job_view(await jobs.get(path_id(request, "job"))))
+    return json_response(job_view(await jobs.get(path_id(request, "job")), secrets=request[CALLER].sees_secrets))
 
 
 async def update(jobs: Jobs, request: web.Request) -> web.Response:
@@ -135,7 +138,8 @@ async def run(jobs: Jobs, request: web.Request) -> web.Response:
 async def executions(jobs: Jobs, request: web.Request) -> web.Response:
     params(request)
     found = await jobs.executions(path_id(request, "job"))
-    return json_response({"executions": [execution_view(execution) for execution in found]})
+    secrets = request[CALLER].sees_secrets
+    return json_response({"executions": [execution_view(execution, secrets=secrets) for execution in found]})
 
 
 async def why(jobs: Jobs, request: web.Request) -> web.Response:

@@ -1,13 +1,18 @@
 """What handlers ask of a request: its JSON body, its parameters, its ids."""
 
+import asyncio
+from typing import Final
+
 from aiohttp import web
+from aiohttp.web_protocol import RequestPayloadError
 
 from fliqd.api.documents import Params
-from fliqd.api.errors import NotJsonError
+from fliqd.api.errors import NotJsonError, SlowError
 from fliqd.errors import NotFoundError
 from fliqd.ids import id_pattern
 
-_PATTERNS = {kind: id_pattern(kind) for kind in ("job",)}
+BODY_S: Final = 60.0
+_PATTERNS: Final = {kind: id_pattern(prefix) for kind, prefix in (("job", "job"), ("token", "tok"))}
 
 
 async def json_body(request: web.Request) -> bytes:
@@ -16,7 +21,15 @@ async def json_body(request: web.Request) -> bytes:
         raise NotJsonError("send the header Content-Type: application/json")
     if request.headers.get("Content-Encoding", "identity") != "identity":
         raise NotJsonError("send the body as it is, without Content-Encoding")
-    return await request.read()
+    if request.content.is_eof():
+        return await request.read()  # all of it came with the head
+    try:
+        async with asyncio.timeout(BODY_S):
+            return await request.read()
+    except TimeoutError:
+        raise SlowError(f"the body did not come within {BODY_S:g} s") from None
+    except RequestPayloadError:
+        raise SlowError("the body broke off") from None
 
 
 def params(request: web.Request, *allowed: str) -> Params:

@@ -8,7 +8,7 @@ Raised by any of them: `UnavailableError` when the disk is full or locked (nothi
 `StoreIOError` when the disk failed.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -131,6 +131,12 @@ class Store(Protocol):
 
     async def add_token(self, token: Token) -> None:
         """Add a token; raise ConflictError if its id exists."""
+
+    async def delete_token(self, token_id: str) -> None:
+        """Remove a token; raise NotFoundError."""
+
+    async def touch_tokens(self, used: Mapping[str, int]) -> None:
+        """Note when tokens (by id) were last used, in milliseconds; ones that are gone are left out."""
 
     async def ping(self) -> None:
         """Return once the writer has answered: proof that it lives. Writes nothing."""

@@ -1,7 +1,11 @@
 """What holds for every request: the caller, the id, the shape of errors."""
 
+import asyncio
+import json
+
 import pytest
 
+from fliqd.api import requests, server
 from tests.support import RunningDaemon
 
 
@@ -56,3 +60,111 @@ async def test_status(fliqd: RunningDaemon) -> None:
     assert (status["status"], status["in_flight"], status["next_due_at"]) == ("ok", 0, job["scheduled_at"])
     assert status["store"]["bytes"] > 0
     assert status == (await fliqd("GET", "/status")).body
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("127.0.0.1", 200), ("127.0.0.1:1", 200), ("localhost:3547", 200), ("LOCALHOST", 200), ("[::1]:80", 200),
+        ("192.168.1.5", 200), ("nas.lan", 200), ("nas.lan:8080", 200), ("fliqd.example.com", 200),
+        ("evil.example", 421), ("localhost.evil.example", 421), ("nas.lan.evil", 421), ("127.0.0.1.nip.io", 421),
+        ("", 421), ("a b", 421), ("127.0.0.1:port", 421), ("user@localhost", 421), ("[::1", 421),
+        ("localhost:99999999", 421),
+    ],
+)  # fmt: skip
+async def test_a_host_must_be_ours(fliqd: RunningDaemon, host: str, status: int) -> None:
+    for path in ("/v1/status", "/healthz"):
+        answer = await fliqd("GET", path, headers={"Host": host})
+        assert answer.status == status, answer.body
+        if status == 421:
+            assert answer.code == "misdirected_request"
+
+
+@pytest.fixture
+def env() -> dict[str, str]:
+    return {"FLIQD_SERVER__HOSTS": "nas.lan", "FLIQD_SERVER__PUBLIC_URL": "https://fliqd.example.com/x"}
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [("http://localhost", 200), ("http://LOCALHOST", 200), ("https://localhost", 200), ("http://localhost:81", 403),
+     ("http://evil.example", 403), ("null", 403), ("", 403), ("http://[", 403)],
+)  # fmt: skip
+async def test_a_foreign_page_may_not_call(fliqd: RunningDaemon, origin: str, status: int) -> None:
+    answer = await fliqd("GET", "/v1/status", headers={"Host": "localhost", "Origin": origin})
+    assert answer.status == status
+    assert "Access-Control-Allow-Origin" not in answer.headers
+
+
+async def raw(fliqd: RunningDaemon, sent: bytes) -> bytes:
+    """Send bytes as they are; return all that comes back until the connection is closed."""
+    host, _, port = fliqd.url.removeprefix("http://").partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(sent)
+    answer = await asyncio.wait_for(reader.read(), 20)
+    writer.close()
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"GARBAGE\r\n\r\n", 400),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400),
+        (b"GET / HTTP/9.9\r\n\r\n", 400),
+        (b"GET /v1/status HTTP/1.1\r\nHost: localhost\r\nContent-Length: x\r\n\r\n", 400),
+        (b"POST /v1/jobs HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
+        (b"GET /" + b"x" * 40_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n", 431),
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 40_000 + b"\r\n\r\n", 431),
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"X: y\r\n" * 200 + b"\r\n", 400),
+        (b"GET /v1/status HTTP/1.1\r\nHost: localhost\r\nExpect: a-miracle\r\nConnection: close\r\n\r\n", 417),
+        (b"GET /v1/status HTTP/1.1\r\nHost: a\r\nHost: localhost\r\nConnection: close\r\n\r\n", None),
+        (b"GET /healthz HTTP/1.1\r\nConnection: close\r\n\r\n", 400),
+    ],
+    ids=range(11),
+)
+async def test_what_is_not_http_gets_the_shape_too(fliqd: RunningDaemon, sent: bytes, status: int | None) -> None:
+    head, _, body = (await raw(fliqd, sent)).partition(b"\r\n\r\n")
+    if status is None:
+        assert head.split()[1] in (b"400", b"421")
+    else:
+        assert head.split()[1] == b"%d" % status
+    assert set(json.loads(body)["error"]) == {"code", "message", "details", "request_id"}
+    assert b"aiohttp" not in head
+
+
+async def test_a_body_that_breaks_off_makes_no_job(fliqd: RunningDaemon) -> None:
+    host, _, port = fliqd.url.removeprefix("http://").partition(":")
+    body = json.dumps({"url": "http://127.0.0.1:9/", "delay": 60}).encode()
+    head = (
+        b"POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\n"
+    )
+    head = head % (fliqd.token or "").encode() + b"Content-Length: %d\r\n\r\n" % len(body)
+    for end in (0, 1, len(body) // 2, len(body) - 1):
+        _, writer = await asyncio.open_connection(host, int(port))
+        writer.write(head + body[:end])
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+    await fliqd.create(url="http://127.0.0.1:9/", delay=60)
+    assert len((await fliqd("GET", "/v1/jobs")).body["jobs"]) == 1
+
+
+async def test_slow_heads_and_bodies_are_cut(fliqd: RunningDaemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The deadlines are absolute: a byte now and then does not move them."""
+    monkeypatch.setattr(server, "HEAD_S", 0.3)
+    monkeypatch.setattr(requests, "BODY_S", 0.3)
+    host, _, port = fliqd.url.removeprefix("http://").partition(":")
+    head = b"POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 999\r\n"
+    head += b"Authorization: Bearer " + (fliqd.token or "").encode() + b"\r\n"
+    for at_once, answer in ((b"", b""), (b"GET /v1/st", b""), (head + b"\r\n", b"HTTP/1.1 408 ")):
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(at_once)
+        ended = asyncio.create_task(reader.read())
+        while not ended.done():
+            writer.write(b"x")
+            await asyncio.wait((ended,), timeout=0.05)
+        assert (await ended).startswith(answer)
+        writer.close()
+    monkeypatch.undo()
+    assert (await fliqd("GET", "/v1/status")).status == 200

@@ -140,3 +140,9 @@ SELECT id, name, hash, scopes, created_ms, last_used_ms FROM token ORDER BY id;
 
 -- name: token_insert
 INSERT INTO token (id, name, hash, scopes, created_ms) VALUES (?, ?, ?, ?, ?);
+
+-- name: token_delete
+DELETE FROM token WHERE id = :id RETURNING id;
+
+-- name: token_touch
+UPDATE token SET last_used_ms = ? WHERE id = ?;

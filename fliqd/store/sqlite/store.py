@@ -1,7 +1,7 @@
 """The store contract kept by one SQLite file: every write through the writer, every read beside it."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
@@ -345,6 +345,22 @@ class SqliteStore:
             [(t.id, t.name, t.hash, msgspec.json.encode(t.scopes).decode(), t.created_ms) for t in tokens],
         )
         return [None] * len(tokens)
+
+    async def delete_token(self, token_id: str) -> None:
+        await self._writer.write(self._delete_token, token_id)
+
+    async def _delete_token(self, tx: Transaction, ids: list[str]) -> list[Exception | None]:
+        return [
+            None if await tx.rows("token_delete", {"id": token_id}) else NotFoundError("token", token_id)
+            for token_id in ids
+        ]
+
+    async def touch_tokens(self, used: Mapping[str, int]) -> None:
+        await self._writer.write(self._touch_tokens, used)
+
+    async def _touch_tokens(self, tx: Transaction, notes: list[Mapping[str, int]]) -> list[None]:
+        await tx.each("token_touch", [(when_ms, token_id) for used in notes for token_id, when_ms in used.items()])
+        return [None] * len(notes)
 
     # Itself
 
