@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Self, cast
 
 import structlog
 from aiohttp import web
@@ -24,12 +24,14 @@ from fliqd.api.server import EdgeRunner
 from fliqd.clock import Clock, SystemClock
 from fliqd.config import Config
 from fliqd.core.drafts import Defaults
+from fliqd.core.egress import EgressPolicy, Policy
 from fliqd.core.signing import Signer, new_secret
 from fliqd.core.times import format_time, maybe_time
 from fliqd.core.urls import check_url
-from fliqd.engine.aiohttp_sender import AiohttpSender
 from fliqd.engine.dispatcher import Dispatcher, Limits
+from fliqd.engine.gate import Gate
 from fliqd.engine.scheduler import Scheduler
+from fliqd.engine.wire.sender import WireSender
 from fliqd.errors import FliqdError
 from fliqd.ids import UlidSource
 from fliqd.service.jobs import Jobs
@@ -96,7 +98,16 @@ class Daemon:
             self._cleanup.push_async_callback(tokens.close)
 
         dispatch = settings.dispatch
-        sender = AiohttpSender(connections=dispatch.max_in_flight, per_host=dispatch.max_in_flight_per_host)
+        egress = settings.egress
+        gate = Gate(
+            EgressPolicy(
+                policy=cast("Policy", egress.policy),
+                allow=egress.allow,
+                deny=egress.deny,
+                allow_ports=egress.allow_ports,
+            )
+        )
+        sender = WireSender(judge=gate, per_origin=dispatch.max_in_flight_per_host, total=dispatch.max_in_flight)
         self._cleanup.push_async_callback(sender.close)
         self._dispatcher = dispatcher = Dispatcher(
             store=store,
@@ -110,13 +121,10 @@ class Daemon:
                 max_in_flight_per_host=dispatch.max_in_flight_per_host,
                 response_capture=dispatch.response_capture,
                 response_limit=dispatch.response_limit,
+                follow_redirects=egress.follow_redirects,
             ),
         )
         self._scheduler = scheduler = Scheduler(store=store, clock=self._clock, hand_over=dispatcher.hand_over)
-        self._cleanup.push_async_callback(self._run("dispatcher", dispatcher.run()))
-        self._cleanup.push_async_callback(dispatcher.stop, dispatch.shutdown_grace / 1000)
-        self._cleanup.push_async_callback(self._run("scheduler", scheduler.run()))
-
         self._clock.on_step(self._clock_was_set)
 
         jobs = Jobs(
@@ -139,7 +147,13 @@ class Daemon:
             max_body=settings.server.max_body,
         )
         runner = EdgeRunner(application, new_request_id=lambda: f"req_{new_ulid()}", shutdown_timeout=API_GRACE_S)
-        await self._listen(runner, settings.server.listen)
+        gate.keep_off(await self._listen(runner, settings.server.listen))
+
+        # Started last, since nothing may be sent before the gate knows our own doors; stopped after the API.
+        self._cleanup.push_async_callback(self._run("dispatcher", dispatcher.run()))
+        self._cleanup.push_async_callback(dispatcher.stop, dispatch.shutdown_grace / 1000)
+        self._cleanup.push_async_callback(self._run("scheduler", scheduler.run()))
+        self._cleanup.push_async_callback(runner.cleanup)
         gc.collect()
         gc.freeze()  # what lives from now on as long as the daemon need not be looked at again
         log.info(
@@ -204,17 +218,19 @@ class Daemon:
         )
         return Signer(secret)
 
-    async def _listen(self, runner: EdgeRunner, places: tuple[Listen, ...]) -> None:
+    async def _listen(self, runner: EdgeRunner, places: tuple[Listen, ...]) -> list[tuple[str, int]]:
+        """Open every place; return the (address, port) pairs that are ours now."""
         await runner.setup()
-        self._cleanup.push_async_callback(runner.cleanup)
         for place in places:
             try:
                 self.urls.append(await _open(runner, place))
             except OSError as err:
+                await runner.cleanup()
                 raise FliqdError(
                     f"cannot listen on {place.url}: {os.strerror(err.errno or 0)}; is another fliqd running?"
                     " Set server.listen to another address"
                 ) from err
+        return [(address[0], address[1]) for address in runner.addresses if isinstance(address, tuple)]
 
     def _run(self, name: str, work: Any) -> Callable[[], Any]:
         """Start a loop that must never end by itself; return what stops it."""

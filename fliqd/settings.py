@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
 from fliqd.core.durations import parse_duration
+from fliqd.core.egress import Entry, parse_entry
 from fliqd.core.retry import Backoff, BackoffKind
 from fliqd.core.signing import Signer
 from fliqd.core.sizes import parse_size
@@ -141,6 +142,22 @@ def _size(low: int, high: int, words: str) -> Callable[[object], int]:
     return parse
 
 
+def _entries(value: object) -> tuple[Entry, ...]:
+    if isinstance(value, str):
+        value = [part.strip() for part in value.split(",") if part.strip()]  # from the environment
+    if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
+        raise ValueError('expected a list of CIDRs, addresses or host names, such as ["10.0.0.0/8", "nas.lan"]')
+    return tuple(parse_entry(entry) for entry in value)
+
+
+def _ports(value: object) -> frozenset[int]:
+    if isinstance(value, str):
+        value = [int(part) for part in value.split(",") if _PORT.fullmatch(part.strip())]  # from the environment
+    if not isinstance(value, list) or not all(type(port) is int and 0 < port <= MAX_PORT for port in value):
+        raise ValueError("expected a list of ports, such as [25, 6667]")
+    return frozenset(value)
+
+
 def _secret(value: object) -> str:
     text = _text(value)
     if text:
@@ -194,6 +211,17 @@ class Dispatch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Egress:
+    """[egress]: where requests may go."""
+
+    policy: str = setting(_choice("home", "public", "open"), "home")
+    allow: tuple[Entry, ...] = setting(_entries, [])
+    deny: tuple[Entry, ...] = setting(_entries, [])
+    allow_ports: frozenset[int] = setting(_ports, [])
+    follow_redirects: int = setting(_count(0, 20), 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Signing:
     """[signing]: the signature that every request carries."""
 
@@ -225,6 +253,7 @@ class Settings:
     store: Store = Store()
     auth: Auth = Auth()
     dispatch: Dispatch = Dispatch()
+    egress: Egress = Egress()
     signing: Signing = Signing()
     log: Log = Log()
     defaults: Defaults = Defaults()

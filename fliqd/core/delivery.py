@@ -1,7 +1,8 @@
 """One HTTP request on its way out and what came back: the values that cross the sender's door."""
 
-from dataclasses import dataclass, field
 from enum import StrEnum
+
+import msgspec
 
 
 class ErrorCode(StrEnum):
@@ -23,8 +24,7 @@ class ErrorCode(StrEnum):
     INTERNAL = "internal"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OutgoingRequest:
+class OutgoingRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A request complete but for `Host` and `Content-Length`, which the sender adds.
 
     `url` is ASCII and has passed `core.urls.check_url`; it is sent as it stands, without its fragment.
@@ -37,10 +37,10 @@ class OutgoingRequest:
     timeout_s: float  # one deadline, from the look-up of the name to the end of the body
     capture: int  # bytes of the response body that are kept
     limit: int  # bytes of it that are read; then the connection is cut, which is no error
+    previous: str | None = None  # the address that redirected here
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Timings:
+class Timings(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Milliseconds each phase took; None for a phase that was not reached or not needed."""
 
     dns_ms: float | None = None
@@ -50,16 +50,14 @@ class Timings:
     total_ms: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
+class Failure(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """No answer: the code from the closed list, and a sentence that says what to look at."""
 
     code: ErrorCode
     message: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Response:
+class Response(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What one request came to: an answer (`status` set), a failure, or both when the body broke off."""
 
     status: int | None = None
@@ -67,4 +65,6 @@ class Response:
     body: bytes = b""
     truncated: bool = False
     failure: Failure | None = None
-    timings: Timings = field(default_factory=Timings)
+    timings: Timings = Timings()
+    peer: str | None = None  # the address that was connected to
+    stale: bool = False  # a kept-alive connection closed without a byte of an answer: a new attempt is fair

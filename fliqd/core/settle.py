@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from fliqd.core.delivery import ErrorCode, Failure, Response
-from fliqd.core.model import ExecutionStatus, Job, JobStatus
+from fliqd.core.model import ExecutionStatus, Job, JobStatus, OnInterrupt
 from fliqd.core.retry import retry_after_s
 
 GIVE_UP_STATUS: Final = 489  # "do not retry": so says QStash's convention, which Fliq's clients share
@@ -28,6 +28,8 @@ class Settlement(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 def settle(job: Job, response: Response, now_ms: int, spread: float) -> Settlement:
     """Decide what `response` makes of a running `job`; `spread` in [0, 1) is for the jitter."""
+    if _is_free(job, response):
+        return _again(job, response, now_ms)
     attempts = job.attempts + 1
     failure = response.failure or _refused(job, response)
     if failure is None:
@@ -55,6 +57,29 @@ def settle(job: Job, response: Response, now_ms: int, spread: float) -> Settleme
     )
 
 
+def _again(job: Job, response: Response, now_ms: int) -> Settlement:
+    failure = response.failure or Failure(code=ErrorCode.RESET, message="the connection was gone")
+    error = f"{failure.code}: {failure.message}"
+    return Settlement(
+        status=JobStatus.SCHEDULED,
+        execution_status=ExecutionStatus.FAILED,
+        attempts=job.attempts,
+        next_attempt_ms=now_ms,
+        error_code=failure.code,
+        error=error,
+        job_error=error,
+    )
+
+
+def _is_free(job: Job, response: Response) -> bool:
+    """Tell whether an attempt costs nothing: it met a kept-alive connection that the target had given up.
+
+    The request was most likely never read, which is why HTTP clients send it again by themselves (RFC 9112,
+    9.3.1). Here it is a new attempt that is recorded, once, and not for a job that wants no repeats.
+    """
+    return response.stale and job.on_interrupt is OnInterrupt.RETRY and job.executions == job.attempts + 1
+
+
 def _refused(job: Job, response: Response) -> Failure | None:
     """Say why an answer is not a success, None when it is one."""
     status = response.status
@@ -63,7 +88,8 @@ def _refused(job: Job, response: Response) -> Failure | None:
     family = f"{status // 100}xx"
     if any(wanted in (family, str(status)) for wanted in job.success_statuses):
         return None
-    return Failure(code=ErrorCode.BAD_STATUS, message=f"the target answered {status}")
+    hint = ", a redirect; egress.follow_redirects says how many are followed" if family == "3xx" else ""
+    return Failure(code=ErrorCode.BAD_STATUS, message=f"the target answered {status}{hint}")
 
 
 def _gives_up(response: Response) -> bool:

@@ -9,11 +9,12 @@ import msgspec
 import structlog
 
 from fliqd.clock import Clock, sleep_until
-from fliqd.core.delivery import ErrorCode, Failure, Response
+from fliqd.core.delivery import ErrorCode, Failure, OutgoingRequest, Response
 from fliqd.core.due_heap import DueEntry
 from fliqd.core.lanes import LANE_ROOM, Lanes
 from fliqd.core.model import Job
-from fliqd.core.outgoing import outgoing
+from fliqd.core.outgoing import outgoing, redirected
+from fliqd.core.redirects import next_hop
 from fliqd.core.settle import settle
 from fliqd.core.signing import Signer
 from fliqd.engine.scheduler import LEAD_MS
@@ -34,6 +35,7 @@ class Limits:
     max_in_flight_per_host: int
     response_capture: int  # bytes
     response_limit: int  # bytes
+    follow_redirects: int = 0
 
 
 class Dispatcher:
@@ -234,12 +236,38 @@ class Dispatcher:
                 now_ms=now_ms,
                 capture=self._limits.response_capture,
                 limit=self._limits.response_limit,
+                timeout_s=job.timeout_ms / 1000,
             )
-            return await self._sender.send(request)
+            response = await self._sender.send(request)
+            if self._limits.follow_redirects:
+                response = await self._follow(job, request, response, now_ms)
         except Exception:
             # Our bug, and one job's bad luck: it must neither kill the worker nor leave the job running.
             log.exception("attempt.crashed", job_id=job.id)
             return Response(failure=Failure(code=ErrorCode.INTERNAL, message="fliqd failed to send this; see its log"))
+        return response
+
+    async def _follow(self, job: Job, first: OutgoingRequest, response: Response, now_ms: int) -> Response:
+        """Follow redirects as far as is allowed, within the one deadline; each hop passes the gate again."""
+        request = first
+        ends = self._clock.monotonic() + first.timeout_s - response.timings.total_ms / 1000
+        for _ in range(self._limits.follow_redirects):
+            hop = next_hop(first, request, response)
+            if hop is None or response.peer is None:
+                break
+            if isinstance(hop, Failure):
+                return msgspec.structs.replace(response, failure=hop)
+            request = redirected(
+                job,
+                request,
+                hop,
+                signer=self._signer,
+                now_ms=now_ms,
+                timeout_s=max(0.001, ends - self._clock.monotonic()),
+                previous=response.peer,
+            )
+            response = await self._sender.send(request)
+        return response
 
     async def _record(self, end: Finish) -> None:
         settlement = end.settlement
