@@ -1,6 +1,7 @@
 """Builds everything and connects it; starts it in order, and stops it in the reverse."""
 
 import asyncio
+import contextlib
 import gc
 import os
 import random
@@ -30,9 +31,10 @@ from fliqd.core.times import format_time, maybe_time
 from fliqd.core.urls import check_url
 from fliqd.engine.dispatcher import Dispatcher, Limits
 from fliqd.engine.gate import Gate
+from fliqd.engine.janitor import Janitor, Retention
 from fliqd.engine.scheduler import Scheduler
 from fliqd.engine.wire.sender import WireSender
-from fliqd.errors import FliqdError
+from fliqd.errors import FliqdError, UnavailableError
 from fliqd.ids import UlidSource
 from fliqd.service.jobs import Jobs
 from fliqd.service.tokens import ALL_SCOPES, Tokens
@@ -56,6 +58,7 @@ class Daemon:
         self._cleanup = AsyncExitStack()
         self.fatal: asyncio.Future[FliqdError] = asyncio.get_running_loop().create_future()
         self.urls: list[str] = []
+        self._stopping = False
         self._tasks: set[asyncio.Task[None]] = set()
 
     @classmethod
@@ -74,6 +77,7 @@ class Daemon:
 
     async def stop(self) -> None:
         """Stop in the reverse order of starting; whatever fails, the rest is stopped too."""
+        self._stopping = True
         await self._cleanup.aclose()
 
     async def _start(self) -> None:
@@ -86,6 +90,7 @@ class Daemon:
             self._config.store_path,
             marker=state_dir / "store.marker",
             durability=settings.store.durability,
+            max_bytes=settings.retention.max_db_size,
             new_execution_id=lambda: f"exec_{new_ulid()}",
             on_fatal=self._fail,
         )
@@ -125,6 +130,15 @@ class Daemon:
             ),
         )
         self._scheduler = scheduler = Scheduler(store=store, clock=self._clock, hand_over=dispatcher.hand_over)
+        self._janitor = Janitor(
+            store=store,
+            clock=self._clock,
+            retention=Retention(
+                finished_ms=settings.retention.finished_jobs,
+                max_finished=settings.retention.max_finished_jobs,
+                max_bytes=settings.retention.max_db_size,
+            ),
+        )
         self._clock.on_step(self._clock_was_set)
 
         jobs = Jobs(
@@ -153,6 +167,7 @@ class Daemon:
         self._cleanup.push_async_callback(self._run("dispatcher", dispatcher.run()))
         self._cleanup.push_async_callback(dispatcher.stop, dispatch.shutdown_grace / 1000)
         self._cleanup.push_async_callback(self._run("scheduler", scheduler.run()))
+        self._cleanup.push_async_callback(self._run("janitor", self._janitor.run()))
         self._cleanup.push_async_callback(runner.cleanup)
         gc.collect()
         gc.freeze()  # what lives from now on as long as the daemon need not be looked at again
@@ -165,22 +180,31 @@ class Daemon:
             pid=os.getpid(),
         )
 
-    async def alive(self) -> None:
-        """Return once the store's threads have answered."""
+    async def beat(self) -> None:
+        """Return once the store's threads have answered; a moment for what is done now and then."""
         await self._store.ping()
+        self._janitor.look()
 
     # What the API asks about the daemon
 
-    def not_ready(self) -> str | None:
-        """Return why it cannot take work, None when it can."""
-        return str(self.fatal.result()) if self.fatal.done() else None
+    async def not_ready(self) -> str | None:
+        """Return why it cannot take work, None when it can; asks the disk again if that was full."""
+        if self.fatal.done():
+            return str(self.fatal.result())
+        if self._stopping:
+            return "fliqd is shutting down"
+        if self._store.blocked is not None:
+            with contextlib.suppress(UnavailableError):
+                await self._store.probe()
+        return self._store.blocked
 
     def status(self) -> dict[str, Any]:
         """Return what an operator wants to know first."""
         now_ms = self._clock.now_ms()
         return {
             "version": __version__,
-            "status": "ok" if self.not_ready() is None else "failing",
+            "status": "ok" if self._store.blocked is None and not self.fatal.done() else "failing",
+            "problem": self._store.blocked,
             "time": format_time(now_ms),
             "started_at": format_time(self._started_ms),
             "uptime_seconds": (now_ms - self._started_ms) // 1000,
@@ -313,7 +337,7 @@ async def serve(config: Config) -> FliqdError | None:
 
     async def alive() -> None:
         clock.look()
-        await daemon.alive()
+        await daemon.beat()
 
     stopped = asyncio.create_task(stopping.wait())
     watchdog = asyncio.create_task(watch(alive))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
-from fliqd.core.durations import parse_duration
+from fliqd.core.durations import LONGEST_MS, parse_duration
 from fliqd.core.egress import Entry, parse_entry
 from fliqd.core.retry import Backoff, BackoffKind
 from fliqd.core.signing import Signer
@@ -14,6 +14,7 @@ from fliqd.core.sizes import parse_size
 from fliqd.core.urls import check_name, check_url
 
 _PORT: Final = re.compile(r"\d{1,5}", re.ASCII)
+_COUNT: Final = re.compile(r"[\d_]{1,15}", re.ASCII)
 MAX_PORT: Final = 65535
 
 
@@ -112,8 +113,8 @@ def _choice(*choices: str) -> Callable[[object], str]:
 
 def _count(low: int, high: int) -> Callable[[object], int]:
     def parse(value: object) -> int:
-        if isinstance(value, str) and _PORT.fullmatch(value):
-            value = int(value)  # from the environment
+        if isinstance(value, str) and _COUNT.fullmatch(value):
+            value = int(value.replace("_", ""))  # from the environment
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
             raise ValueError(f"expected a whole number from {low} to {high}")
         return value
@@ -222,6 +223,15 @@ class Egress:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """[retention]: what is kept of jobs that have ended."""
+
+    finished_jobs: int = setting(_duration(0, LONGEST_MS, "of at most 100 years"), "30d")
+    max_finished_jobs: int = setting(_count(0, 1_000_000_000), 1_000_000)
+    max_db_size: int = setting(_size(MIB, 1024 * 1024 * MIB, "from 1MiB to 1TiB"), "4GiB")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Signing:
     """[signing]: the signature that every request carries."""
 
@@ -254,6 +264,7 @@ class Settings:
     auth: Auth = Auth()
     dispatch: Dispatch = Dispatch()
     egress: Egress = Egress()
+    retention: Retention = Retention()
     signing: Signing = Signing()
     log: Log = Log()
     defaults: Defaults = Defaults()

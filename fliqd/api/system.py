@@ -13,7 +13,7 @@ from fliqd.errors import UnavailableError
 class System(Protocol):
     """What the daemon tells about itself."""
 
-    def not_ready(self) -> str | None:
+    async def not_ready(self) -> str | None:
         """Return why it cannot take work, None when it can."""
 
     def status(self) -> dict[str, Any]:
@@ -33,7 +33,7 @@ async def healthz(_request: web.Request) -> web.Response:
 
 
 async def readyz(system: System, _request: web.Request) -> web.Response:
-    reason = system.not_ready()
+    reason = await system.not_ready()
     if reason is not None:
         raise UnavailableError(reason, "not_ready")
     return json_response({"status": "ready"})

@@ -138,8 +138,34 @@ class Store(Protocol):
     async def touch_tokens(self, used: Mapping[str, int]) -> None:
         """Note when tokens (by id) were last used, in milliseconds; ones that are gone are left out."""
 
+    async def delete_finished(self, *, before_ms: int | None, limit: int) -> int:
+        """Delete up to `limit` jobs that finished before then (None: any), the oldest first; return how many.
+
+        What they took is given back to the disk.
+        """
+
+    async def oldest_finish_ms(self) -> int | None:
+        """Return when the first of the finished jobs finished."""
+
+    async def nth_newest_finish_ms(self, n: int) -> int | None:
+        """Return when the finished job finished that has `n` newer ones, None if there are no more than `n`."""
+
+    async def used_bytes(self) -> int:
+        """Return what jobs take within the store; what deleted ones left is not counted."""
+
+    @property
+    def changes(self) -> int:
+        """A number that grows with each commit."""
+
+    @property
+    def blocked(self) -> str | None:
+        """Why the last write could not be done for want of space; None once one could."""
+
+    async def probe(self) -> None:
+        """Write a little, to find out whether there is space again."""
+
     async def ping(self) -> None:
-        """Return once the writer has answered: proof that it lives. Writes nothing."""
+        """Return once one of the store's threads has answered, each in its turn: proof that they live."""
 
     def size_bytes(self) -> int:
         """Return what the store takes on disk."""

@@ -27,6 +27,7 @@ async def open_sqlite(path: Path, failures: list[FliqdError]) -> SqliteStore:
         path,
         marker=path.with_name("store.marker"),
         durability="full",
+        max_bytes=2**40,
         new_execution_id=lambda: f"exec_{next(numbers)}",
         on_fatal=failures.append,
     )

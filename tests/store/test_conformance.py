@@ -332,3 +332,22 @@ async def test_a_clean_stop_counts_against_nobody(store: Store) -> None:
         await store.hand_back(await claim(store, jobs), now_ms=NOW, reason="it stops")
     job = await store.job(jobs[0].id)
     assert (job.crashes, job.lane, job.attempts, job.executions) == (0, "a:80", 0, 9)
+
+
+async def test_the_oldest_finished_jobs_go_first_and_live_ones_never(store: Store) -> None:
+    jobs = await add(store, *(a_job(number, tags=("x",)) for number in range(1, 8)))
+    for order, job in enumerate(jobs[:5]):
+        claimed = await store.claim([job.pk], owner="me", now_ms=NOW, until_ms=NOW)
+        await store.finish(msgspec.structs.replace(the_end(claimed[0]), finished_ms=NOW + 100 - order))
+    assert await store.oldest_finish_ms() == NOW + 96
+    assert await store.nth_newest_finish_ms(3) == NOW + 97
+    assert await store.nth_newest_finish_ms(5) is None
+    assert await store.delete_finished(before_ms=NOW + 98, limit=99) == 2
+    assert await store.delete_finished(before_ms=None, limit=1) == 1
+    assert {job.pk for job in await store.jobs(JobFilter(), before_pk=None, limit=9)} == {1, 2, 6, 7}
+    assert len(await store.jobs(JobFilter(tag="x"), before_pk=None, limit=9)) == 4
+    assert await store.delete_finished(before_ms=None, limit=99) == 2
+    assert await store.delete_finished(before_ms=None, limit=99) == 0
+    assert await store.oldest_finish_ms() is None
+    with pytest.raises(NotFoundError):
+        await store.executions(jobs[0].id)

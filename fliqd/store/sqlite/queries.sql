@@ -146,3 +146,34 @@ DELETE FROM token WHERE id = :id RETURNING id;
 
 -- name: token_touch
 UPDATE token SET last_used_ms = ? WHERE id = ?;
+
+-- name: finished_delete
+DELETE FROM job
+ WHERE pk IN (
+       SELECT pk FROM job
+        WHERE finished_ms IS NOT NULL AND (:before_ms IS NULL OR finished_ms < :before_ms)
+        ORDER BY finished_ms
+        LIMIT :limit)
+RETURNING pk;
+
+-- name: last_pk_keep
+-- The newest job may be among those that go, and its key must not be given again.
+INSERT INTO meta (key, value) VALUES ('last_pk', ?)
+    ON CONFLICT (key) DO UPDATE SET value = excluded.value;
+
+-- name: pages_give_back
+PRAGMA incremental_vacuum(256);
+
+-- name: finished_oldest
+SELECT min(finished_ms) FROM job WHERE finished_ms IS NOT NULL;
+
+-- name: finished_nth_newest
+SELECT finished_ms FROM job WHERE finished_ms IS NOT NULL ORDER BY finished_ms DESC LIMIT 1 OFFSET :n;
+
+-- name: pages_used
+SELECT (c.page_count - f.freelist_count) * s.page_size
+  FROM pragma_page_count AS c, pragma_freelist_count AS f, pragma_page_size AS s;
+
+-- name: probe
+INSERT INTO meta (key, value) VALUES ('probe', ?)
+    ON CONFLICT (key) DO UPDATE SET value = excluded.value;

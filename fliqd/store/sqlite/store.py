@@ -12,7 +12,7 @@ import msgspec
 from fliqd.core.delivery import ErrorCode
 from fliqd.core.due_heap import DueEntry
 from fliqd.core.model import MOST_CRASHES, QUARANTINE, Execution, Job, JobStatus
-from fliqd.errors import ConflictError, FliqdError, NotFoundError
+from fliqd.errors import ConflictError, FliqdError, NotFoundError, UnavailableError
 from fliqd.store.base import Created, Finish, JobFilter, Token
 from fliqd.store.sqlite import files, queries, rows
 from fliqd.store.sqlite.lock import StoreLock
@@ -21,6 +21,8 @@ from fliqd.store.sqlite.writer import SplitBatchError, Transaction, Writer
 READERS: Final = 2  # a long list on one leaves the other for look-ups
 RECORD_LINGER_S: Final = 0.010  # outcomes wait this long for company; nobody waits for them
 BEFORE_ALL: Final = (1 << 63) - 1
+ROW_BYTES: Final = 1_000  # about what a job takes besides its body, indexes included
+PAGE_BYTES: Final = 4096  # SQLite's default, which our files have
 SYNCHRONOUS: Final = {"full": "FULL", "normal": "NORMAL"}
 
 # The conditions a list may carry, with the index that serves each.
@@ -68,6 +70,7 @@ class SqliteStore:
         readers: list[aiosqlite.Connection],
         last_pk: int,
         *,
+        max_bytes: int,
         new_execution_id: Callable[[], str],
         on_fatal: Callable[[FliqdError], None],
     ) -> None:
@@ -76,7 +79,10 @@ class SqliteStore:
         self._connection = connection
         self._readers = readers
         self._turn = cycle(readers)
+        self._pinged = cycle([connection, *readers])
         self._last_pk = last_pk
+        self._max_bytes = max_bytes
+        self._unchecked = max_bytes  # bytes that creates may have added since the size was looked at: do so first
         self._new_execution_id = new_execution_id
         self._sql = queries.load()
         self._listener: Callable[[Sequence[DueEntry]], None] | None = None
@@ -89,6 +95,7 @@ class SqliteStore:
         *,
         marker: Path,
         durability: str,
+        max_bytes: int,
         new_execution_id: Callable[[], str],
         on_fatal: Callable[[FliqdError], None],
     ) -> Self:
@@ -111,6 +118,7 @@ class SqliteStore:
                 "busy_timeout = 5000",
                 "temp_store = MEMORY",
                 "journal_size_limit = 67108864",
+                f"max_page_count = {(max_bytes + _reserve(max_bytes)) // PAGE_BYTES}",
             ):
                 await connection.execute_fetchall(f"PRAGMA {pragma}")
             for _ in range(READERS):
@@ -130,6 +138,7 @@ class SqliteStore:
             connection,
             connections[1:],
             int(found[0][0]),
+            max_bytes=max_bytes,
             new_execution_id=new_execution_id,
             on_fatal=on_fatal,
         )
@@ -153,7 +162,15 @@ class SqliteStore:
     async def create_jobs(self, jobs: Sequence[Job]) -> list[Created]:
         return await self._writer.write(self._create, jobs, rows=len(jobs))
 
-    async def _create(self, tx: Transaction, batches: list[Sequence[Job]]) -> list[list[Created]]:
+    async def _create(self, tx: Transaction, batches: list[Sequence[Job]]) -> Sequence[list[Created] | Exception]:
+        if not await self._has_room(tx, batches):
+            full = UnavailableError(
+                "the store is as large as retention.max_db_size allows, and holds jobs that have not ended:"
+                " nothing was written; raise it, or wait until some have ended",
+                "store_full",
+                60,
+            )
+            return [full] * len(batches)
         keys = [(job.dialect, job.idempotency_key) for jobs in batches for job in jobs if job.idempotency_key]
         known: dict[tuple[str, str | None], Job] = {}
         if keys:
@@ -184,6 +201,16 @@ class SqliteStore:
         if tags:
             await tx.each("job_tags_insert", tags)
         return results
+
+    async def _has_room(self, tx: Transaction, batches: list[Sequence[Job]]) -> bool:
+        """Tell whether creates may go on; the size is looked at only after enough has come to matter."""
+        self._unchecked += sum(ROW_BYTES + len(job.body or b"") for jobs in batches for job in jobs)
+        if self._unchecked <= _reserve(self._max_bytes) // 4:
+            return True
+        if (await tx.rows("pages_used", ()))[0][0] >= self._max_bytes:
+            return False
+        self._unchecked = 0
+        return True
 
     async def job(self, job_id: str) -> Job:
         found = await self._read("job_by_id", {"id": job_id})
@@ -362,11 +389,52 @@ class SqliteStore:
         await tx.each("token_touch", [(when_ms, token_id) for used in notes for token_id, when_ms in used.items()])
         return [None] * len(notes)
 
+    # Room
+
+    async def delete_finished(self, *, before_ms: int | None, limit: int) -> int:
+        return await self._writer.write(self._delete_finished, (before_ms, limit), rows=limit)
+
+    async def _delete_finished(self, tx: Transaction, wanted: list[tuple[int | None, int]]) -> list[int]:
+        counts = []
+        for before_ms, limit in wanted:
+            deleted = await tx.rows("finished_delete", {"before_ms": before_ms, "limit": limit})
+            counts.append(len(deleted))
+        if any(counts):
+            await tx.each("last_pk_keep", [(str(self._last_pk),)])
+            await tx.rows("pages_give_back", ())
+        return counts
+
+    async def oldest_finish_ms(self) -> int | None:
+        found: int | None = (await self._read("finished_oldest", {}))[0][0]
+        return found
+
+    async def nth_newest_finish_ms(self, n: int) -> int | None:
+        found = await self._read("finished_nth_newest", {"n": n})
+        return found[0][0] if found else None
+
+    async def used_bytes(self) -> int:
+        return int((await self._read("pages_used", {}))[0][0])
+
+    @property
+    def changes(self) -> int:
+        return self._writer.commits
+
+    @property
+    def blocked(self) -> str | None:
+        return self._writer.blocked
+
+    async def probe(self) -> None:
+        await self._writer.write(self._probe, None)
+
+    async def _probe(self, tx: Transaction, probes: list[None]) -> list[None]:
+        await tx.each("probe", [(str(self._writer.commits),)])
+        return probes
+
     # Itself
 
     async def ping(self) -> None:
-        for connection in (self._connection, *self._readers):
-            await connection.execute_fetchall("SELECT 1")
+        # One thread a time: an idle machine is not woken for all of them at once.
+        await next(self._pinged).execute_fetchall("SELECT 1")
 
     def size_bytes(self) -> int:
         size = 0
@@ -379,6 +447,11 @@ class SqliteStore:
 
     async def _read(self, name: str, values: dict[str, Any]) -> list[Any]:
         return list(await next(self._turn).execute_fetchall(self._sql[name], values))
+
+
+def _reserve(max_bytes: int) -> int:
+    """Return what is kept free for claims and outcomes when creates are refused: without it nothing could ever end."""
+    return max_bytes // 4 + 1024 * 1024
 
 
 def _place(path: Path) -> Path:

@@ -76,6 +76,8 @@ class Writer:
         self._linger: asyncio.TimerHandle | None = None
         self._closing = False
         self._fatal: FliqdError | None = None
+        self.commits = 0
+        self.blocked: str | None = None  # why the last transaction failed for want of space
         self._task = asyncio.create_task(self._run(), name="store-writer")
 
     async def write(
@@ -143,6 +145,8 @@ class Writer:
             results, due = await self._commit(batch)
         except Exception as err:  # noqa: BLE001 -- whatever it is, it reaches its caller
             error = _meaning(err)
+            if isinstance(error, UnavailableError) and error.code == "disk_full":
+                self.blocked = str(error)
             if isinstance(error, StoreIOError | StoreUnusableError):
                 self._die(error, batch)
             elif len(batch) > 1 and not isinstance(error, UnavailableError):
@@ -152,6 +156,8 @@ class Writer:
                 for write in batch:
                     write.done.set_exception(error)
             return
+        self.commits += 1
+        self.blocked = None
         for write, result in zip(batch, results, strict=True):
             if isinstance(result, Exception):
                 write.done.set_exception(result)

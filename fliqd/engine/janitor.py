@@ -1,0 +1,86 @@
+"""Makes room: the oldest finished jobs go, by age, number and size; live ones never do."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from fliqd.clock import Clock
+from fliqd.errors import UnavailableError
+from fliqd.store.base import Store
+
+log = structlog.get_logger()
+
+BATCH: Final = 100  # jobs a transaction: a create may have to wait for it
+PAUSE_S: Final = 0.02  # between two, so that others come in
+EVERY_MS: Final = 60_000  # how often number and size are looked at while things change
+ROOM: Final = 0.9  # of the size that is allowed; what sweeping by size leaves
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """How long finished jobs are kept, how many of them, and how large the store may be."""
+
+    finished_ms: int
+    max_finished: int
+    max_bytes: int
+
+
+class Janitor:
+    """Sweeps when there is reason to; asked now and then (`look`), it does nothing by itself."""
+
+    def __init__(self, *, store: Store, clock: Clock, retention: Retention) -> None:
+        self._store = store
+        self._clock = clock
+        self._retention = retention
+        self._due = asyncio.Event()
+        self._seen_changes = -1
+        self._last_ms = 0
+        self._next_by_age_ms: int | None = None
+
+    def look(self) -> None:
+        """Start a sweep if one is due: something has grown old, or much may have changed."""
+        now_ms = self._clock.now_ms()
+        old = self._next_by_age_ms is not None and now_ms >= self._next_by_age_ms
+        changed = self._store.changes != self._seen_changes and abs(now_ms - self._last_ms) >= EVERY_MS
+        if old or changed or self._store.blocked is not None:
+            self._due.set()
+
+    async def run(self) -> None:
+        """Sweep whenever `look` finds it due, for ever."""
+        while True:
+            await self._due.wait()
+            self._due.clear()
+            try:
+                await self.sweep()
+            except UnavailableError as err:
+                log.warning("janitor.waits", error=str(err))
+
+    async def sweep(self) -> int:
+        """Delete what is beyond the limits; return how many jobs that were."""
+        now_ms = self._last_ms = self._clock.now_ms()
+        deleted = await self._delete_before(now_ms - self._retention.finished_ms)
+        beyond = await self._store.nth_newest_finish_ms(self._retention.max_finished)
+        if beyond is not None:
+            deleted += await self._delete_before(beyond + 1)
+        while await self._store.used_bytes() > self._retention.max_bytes * ROOM:
+            count = await self._store.delete_finished(before_ms=None, limit=BATCH)
+            if not count:
+                log.warning("janitor.no_room", used=await self._store.used_bytes(), allowed=self._retention.max_bytes)
+                break
+            deleted += count
+            await asyncio.sleep(PAUSE_S)
+        if deleted:
+            log.info("janitor.swept", jobs=deleted, db_bytes=self._store.size_bytes())
+        oldest_ms = await self._store.oldest_finish_ms()
+        self._next_by_age_ms = None if oldest_ms is None else oldest_ms + self._retention.finished_ms
+        self._seen_changes = self._store.changes
+        return deleted
+
+    async def _delete_before(self, before_ms: int) -> int:
+        deleted = 0
+        while count := await self._store.delete_finished(before_ms=before_ms, limit=BATCH):
+            deleted += count
+            await asyncio.sleep(PAUSE_S)
+        return deleted

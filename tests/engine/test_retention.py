@@ -1,0 +1,87 @@
+"""Room is made in time: by age, number and size; and what happens when there is none."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from tests.support import RunningDaemon, Target, until
+
+BIG = "x" * 200_000
+
+
+@pytest.fixture
+def env(request: pytest.FixtureRequest) -> dict[str, str]:
+    limits: dict[str, str] = getattr(request, "param", {})
+    return {f"FLIQD_RETENTION__{name.upper()}": value for name, value in limits.items()}
+
+
+async def finished(fliqd: RunningDaemon, target: Target, **more: Any) -> str:
+    job = await fliqd.create(url=target.url, delay=0, **more)
+    await fliqd.until(job["id"], "success")
+    return str(job["id"])
+
+
+async def gone(fliqd: RunningDaemon, job_id: str) -> bool | None:
+    assert fliqd.daemon is not None
+    await fliqd.daemon.beat()
+    return (await fliqd("GET", f"/v1/jobs/{job_id}")).status == 404 or None
+
+
+@pytest.mark.parametrize("env", [{"finished_jobs": "1h"}], indirect=True)
+async def test_by_age(fliqd: RunningDaemon, target: Target) -> None:
+    waiting = await fliqd.create(url=target.url, delay="9h")
+    old = await finished(fliqd, target)
+    fliqd.clock.advance(timedelta(minutes=30))
+    young = await finished(fliqd, target)
+    fliqd.clock.advance(timedelta(minutes=31))
+    await until(lambda: gone(fliqd, old), "the old job's end")
+    await fliqd.job(young)
+    await fliqd.job(waiting["id"])
+
+
+@pytest.mark.parametrize("env", [{"max_finished_jobs": "2"}], indirect=True)
+async def test_by_number(fliqd: RunningDaemon, target: Target) -> None:
+    ids = []
+    for _ in range(5):
+        ids.append(await finished(fliqd, target))
+        fliqd.clock.advance(timedelta(seconds=1))
+    fliqd.clock.advance(timedelta(minutes=2))
+    await until(lambda: gone(fliqd, ids[2]), "the third job's end")
+    kept = [job["id"] for job in (await fliqd("GET", "/v1/jobs")).body["jobs"]]
+    assert kept == [ids[4], ids[3]]
+
+
+@pytest.mark.parametrize("env", [{"max_db_size": "2MiB"}], indirect=True)
+async def test_by_size_and_when_that_does_not_help(fliqd: RunningDaemon, target: Target) -> None:
+    """Finished jobs make room; when live ones fill the store, creates are refused, and nothing is lost."""
+    for _ in range(12):
+        await finished(fliqd, target, body=BIG)
+        fliqd.clock.advance(timedelta(minutes=2))
+        assert fliqd.daemon is not None
+        await fliqd.daemon.beat()
+        await until(lambda: settled(fliqd), "the sweep")
+    live = []
+    while (answer := await fliqd("POST", "/v1/jobs", {"url": target.url, "delay": "1h", "body": BIG})).status == 201:
+        live.append(answer.body["id"])
+        assert len(live) < 20
+    assert (answer.status, answer.code) == (503, "store_full")
+    assert int(answer.headers["Retry-After"]) > 0
+    assert len(live) >= 5
+    assert (await fliqd("GET", "/readyz")).status == 200  # what is there is still served
+    fliqd.clock.advance(timedelta(hours=2))
+    for job_id in live:
+        await fliqd.until(job_id, "success")
+    await until(lambda: takes_work(fliqd, target), "room again")
+
+
+async def settled(fliqd: RunningDaemon) -> bool | None:
+    assert fliqd.daemon is not None
+    return await fliqd.daemon._store.used_bytes() < 2 * 1024 * 1024 or None  # noqa: SLF001
+
+
+async def takes_work(fliqd: RunningDaemon, target: Target) -> bool | None:
+    answer = await fliqd("POST", "/v1/jobs", {"url": target.url, "delay": "1h", "body": BIG})
+    assert fliqd.daemon is not None
+    await fliqd.daemon.beat()
+    return answer.status == 201 or None
