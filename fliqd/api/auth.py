@@ -1,5 +1,6 @@
 """Who calls, and whether they may."""
 
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from aiohttp import web
@@ -26,11 +27,11 @@ ANYONE: Final = Caller(None, ALL_SCOPES)
 CALLER: Final = web.RequestKey("caller", Caller)
 
 
-def identify(request: web.BaseRequest, tokens: Tokens | None) -> Caller:
+def identify(headers: Mapping[str, str], tokens: Tokens | None) -> Caller:
     """Return who sent a request; raise UnauthorizedError. `tokens` is None where none are asked for."""
     if tokens is None:
         return ANYONE
-    scheme, _, text = request.headers.get("Authorization", "").partition(" ")
+    scheme, _, text = headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not text:
         raise UnauthorizedError(
             "send the header Authorization: Bearer <token>; the first token is in the file admin.token of the"
@@ -40,9 +41,9 @@ def identify(request: web.BaseRequest, tokens: Tokens | None) -> Caller:
     return Caller(token.id, token.scopes)
 
 
-def check(caller: Caller, request: web.Request) -> None:
+def check(caller: Caller, method: str) -> None:
     """Raise ForbiddenError unless the caller's scopes cover a request's method."""
-    needed = READ if request.method in ("GET", "HEAD") else WRITE
+    needed = READ if method in ("GET", "HEAD") else WRITE
     if needed not in caller.scopes and ADMIN not in caller.scopes:
         raise ForbiddenError(f"this token may not do that: it lacks the scope {needed}")
 

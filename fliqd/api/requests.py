@@ -5,6 +5,7 @@ from typing import Final
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestPayloadError
+from multidict import MultiDict
 
 from fliqd.api.documents import Params
 from fliqd.api.errors import NotJsonError, SlowError
@@ -12,6 +13,7 @@ from fliqd.errors import NotFoundError
 from fliqd.ids import id_pattern
 
 BODY_S: Final = 60.0
+NO_PARAMS: Final = Params(MultiDict(), ())
 _PATTERNS: Final = {kind: id_pattern(prefix) for kind, prefix in (("job", "job"), ("token", "tok"))}
 
 
@@ -34,7 +36,7 @@ async def json_body(request: web.Request) -> bytes:
 
 def params(request: web.Request, *allowed: str) -> Params:
     """Return the query parameters; raise InvalidError for unknown or repeated ones."""
-    return Params(request.query, allowed)
+    return Params(request.query, allowed) if request.query_string else NO_PARAMS
 
 
 def path_id(request: web.Request, kind: str) -> str:

@@ -10,6 +10,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
 from aiohttp.web_protocol import RequestHandler
 
+from fliqd.api.app import Edge
 from fliqd.api.errors import document, json_response, respond_to_aiohttp
 
 log = structlog.get_logger()
@@ -95,9 +96,9 @@ class EdgeHandler(RequestHandler):
 
 
 class EdgeServer(web.Server):
-    """Makes an EdgeHandler for each connection."""
+    """Makes an EdgeHandler for each connection; requests go to `edge`."""
 
-    def __init__(self, app: web.Application, new_request_id: Callable[[], str]) -> None:
+    def __init__(self, app: web.Application, edge: Edge, new_request_id: Callable[[], str]) -> None:
         handler = app._make_handler(  # noqa: SLF001 -- as aiohttp's own AppRunner does
             access_log=None,
             keepalive_timeout=IDLE_S,
@@ -106,7 +107,7 @@ class EdgeServer(web.Server):
             max_field_size=MAX_HEAD,
             max_headers=MAX_HEADERS,
         )
-        super().__init__(handler.request_handler, request_factory=handler.request_factory, **handler._kwargs)  # noqa: SLF001
+        super().__init__(edge, request_factory=handler.request_factory, **handler._kwargs)  # type: ignore[arg-type]  # noqa: SLF001
         self.new_request_id = new_request_id
 
     def __call__(self) -> RequestHandler:
@@ -114,14 +115,17 @@ class EdgeServer(web.Server):
 
 
 class EdgeRunner(web.AppRunner):
-    """Runs the application on an EdgeServer."""
+    """Runs the application behind its edge."""
 
-    __slots__ = ("_new_request_id",)
+    __slots__ = ("_edge", "_new_request_id")
 
-    def __init__(self, app: web.Application, *, new_request_id: Callable[[], str], shutdown_timeout: float) -> None:
+    def __init__(
+        self, app: web.Application, edge: Edge, *, new_request_id: Callable[[], str], shutdown_timeout: float
+    ) -> None:
         super().__init__(app, handle_signals=False, shutdown_timeout=shutdown_timeout)
+        self._edge = edge
         self._new_request_id = new_request_id
 
     async def _make_server(self) -> web.Server:
         await super()._make_server()
-        return EdgeServer(self.app, self._new_request_id)
+        return EdgeServer(self.app, self._edge, self._new_request_id)

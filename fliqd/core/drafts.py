@@ -81,50 +81,28 @@ class Defaults(msgspec.Struct, frozen=True):
     backoff: Backoff = Backoff()
 
 
+Reader = Callable[[Any, int, Defaults], dict[str, Any]]
+
+
 def job_fields(draft: JobDraft, defaults: Defaults, now_ms: int, problems: list[Problem]) -> dict[str, Any]:
     """Return the job's fields for what the draft sets, adding to `problems` what is wrong with it."""
     fields: dict[str, Any] = {}
-
-    def read(name: str, make: Callable[[Any], dict[str, Any]], otherwise: dict[str, Any]) -> None:
+    for name, read in _READERS:
         value = getattr(draft, name)
         if value is UNSET:
-            return
-        if value is None:
-            fields.update(otherwise)
-            return
+            continue
         try:
-            fields.update(make(value))
+            fields.update(read(value, now_ms, defaults))
         except ValueError as err:
             problems.append(Problem(name, str(err)))
-
-    if draft.url is not UNSET:
-        if draft.url is None:
-            problems.append(Problem("url", "is required"))
-        else:
-            read("url", _url, {})
-    read("http_method", lambda method: {"http_method": method}, {"http_method": "POST"})
-    read("scheduled_at", lambda text: _at(text, now_ms), {})
-    read("delay", lambda value: _delay(value, now_ms), {})
     if draft.scheduled_at and draft.delay not in (UNSET, None):
         problems.append(Problem("delay", "and scheduled_at exclude each other; give one of them"))
-    if draft.headers is not UNSET:
-        fields["headers"] = draft.headers or {}
-        problems += check_headers("headers", fields["headers"])
-    if draft.query is not UNSET:
-        fields["query"] = draft.query or {}
-        problems += check_size("query", fields["query"])
-    _content(draft, fields, problems)
-    read("max_retries", _max_retries, {"max_retries": defaults.max_retries})
-    read("backoff", _backoff, {"backoff": defaults.backoff})
-    read("timeout_seconds", _timeout, {"timeout_ms": defaults.timeout_ms})
-    read("expires_at", lambda text: {"expires_ms": parse_time(text)}, {"expires_ms": None})
-    read("idempotency_key", lambda key: {"idempotency_key": _text(key, MAX_KEY)}, {})
-    read("queue", _queue, {"queue": "default"})
-    read("name", lambda text: {"name": _text(text, MAX_TEXT)}, {"name": None})
-    read("description", lambda text: {"description": _text(text, MAX_DESCRIPTION)}, {"description": None})
-    read("tags", _tags, {"tags": ()})
-    read("on_interrupt", lambda word: {"on_interrupt": OnInterrupt(word)}, {"on_interrupt": OnInterrupt.RETRY})
-    read("success_statuses", _success, {"success_statuses": ("2xx",)})
+    if draft.headers:
+        problems += check_headers("headers", draft.headers)
+    if draft.query:
+        problems += check_size("query", draft.query)
+    if draft.body is not UNSET or draft.json is not UNSET:
+        _content(draft, fields, problems)
     return fields
 
 
@@ -161,7 +139,9 @@ def host_of(url: str) -> str:
     return f"{host}:{target.port}"
 
 
-def _url(url: str) -> dict[str, Any]:
+def _url(url: str | None) -> dict[str, Any]:
+    if url is None:
+        raise ValueError("is required")
     host = host_of(url)
     return {"url": url, "host": host, "lane": host}
 
@@ -183,8 +163,6 @@ def _delay(value: object, now_ms: int) -> dict[str, Any]:
 
 
 def _content(draft: JobDraft, fields: dict[str, Any], problems: list[Problem]) -> None:
-    if draft.body is UNSET and draft.json is UNSET:
-        return
     if draft.body not in (UNSET, None) and draft.json is not UNSET:
         problems.append(Problem("json", "and body exclude each other; give one of them"))
     elif isinstance(draft.json, msgspec.Raw):
@@ -258,3 +236,40 @@ def _success(statuses: list[int | str]) -> dict[str, Any]:
     if not words or not all(_FAMILY.fullmatch(word) for word in words):
         raise ValueError('expected statuses such as ["2xx", 409]')
     return {"success_statuses": words}
+
+
+def _or(name: str, default: Any, read: Callable[[Any], dict[str, Any]]) -> Reader:
+    """Read a field whose null means its default."""
+    return lambda value, _now_ms, _defaults: {name: default} if value is None else read(value)
+
+
+def _or_nothing(read: Callable[[Any, int], dict[str, Any]]) -> Reader:
+    """Read a field whose null means that it is left out."""
+    return lambda value, now_ms, _defaults: {} if value is None else read(value, now_ms)
+
+
+def _or_configured(name: str, read: Callable[[Any], dict[str, Any]]) -> Reader:
+    """Read a field whose null means what the configuration says."""
+    return lambda value, _now_ms, defaults: {name: getattr(defaults, name)} if value is None else read(value)
+
+
+# How each field is read, in the order in which problems are told.
+_READERS: Final[tuple[tuple[str, Reader], ...]] = (
+    ("url", lambda url, _now_ms, _defaults: _url(url)),
+    ("http_method", _or("http_method", "POST", lambda method: {"http_method": method})),
+    ("scheduled_at", _or_nothing(_at)),
+    ("delay", _or_nothing(_delay)),
+    ("headers", _or("headers", {}, lambda headers: {"headers": headers})),
+    ("query", _or("query", {}, lambda query: {"query": query})),
+    ("max_retries", _or_configured("max_retries", _max_retries)),
+    ("backoff", _or_configured("backoff", _backoff)),
+    ("timeout_seconds", _or_configured("timeout_ms", _timeout)),
+    ("expires_at", _or("expires_ms", None, lambda text: {"expires_ms": parse_time(text)})),
+    ("idempotency_key", _or_nothing(lambda key, _now_ms: {"idempotency_key": _text(key, MAX_KEY)})),
+    ("queue", _or("queue", "default", _queue)),
+    ("name", _or("name", None, lambda text: {"name": _text(text, MAX_TEXT)})),
+    ("description", _or("description", None, lambda text: {"description": _text(text, MAX_DESCRIPTION)})),
+    ("tags", _or("tags", (), _tags)),
+    ("on_interrupt", _or("on_interrupt", OnInterrupt.RETRY, lambda word: {"on_interrupt": OnInterrupt(word)})),
+    ("success_statuses", _or("success_statuses", ("2xx",), _success)),
+)

@@ -162,8 +162,8 @@ class SqliteStore:
     async def create_jobs(self, jobs: Sequence[Job]) -> list[Created]:
         return await self._writer.write(self._create, jobs, rows=len(jobs))
 
-    async def _create(self, tx: Transaction, batches: list[Sequence[Job]]) -> Sequence[list[Created] | Exception]:
-        if not await self._has_room(tx, batches):
+    def _create(self, tx: Transaction, batches: list[Sequence[Job]]) -> Sequence[list[Created] | Exception]:
+        if not self._has_room(tx, batches):
             full = UnavailableError(
                 "the store is as large as retention.max_db_size allows, and holds jobs that have not ended:"
                 " nothing was written; raise it, or wait until some have ended",
@@ -174,7 +174,7 @@ class SqliteStore:
         keys = [(job.dialect, job.idempotency_key) for jobs in batches for job in jobs if job.idempotency_key]
         known: dict[tuple[str, str | None], Job] = {}
         if keys:
-            for row in await tx.rows("jobs_by_key", {"keys": msgspec.json.encode(keys).decode()}):
+            for row in tx.rows("jobs_by_key", {"keys": msgspec.json.encode(keys).decode()}):
                 job = rows.job(row)
                 known[job.dialect, job.idempotency_key] = job
         values, tags, results = [], [], []
@@ -197,17 +197,17 @@ class SqliteStore:
                     tx.due.append(DueEntry(wanted.next_attempt_ms, self._last_pk, wanted.lane))
             results.append(created)
         if values:
-            await tx.each("job_insert", values)
+            tx.each("job_insert", values)
         if tags:
-            await tx.each("job_tags_insert", tags)
+            tx.each("job_tags_insert", tags)
         return results
 
-    async def _has_room(self, tx: Transaction, batches: list[Sequence[Job]]) -> bool:
+    def _has_room(self, tx: Transaction, batches: list[Sequence[Job]]) -> bool:
         """Tell whether creates may go on; the size is looked at only after enough has come to matter."""
         self._unchecked += sum(ROW_BYTES + len(job.body or b"") for jobs in batches for job in jobs)
         if self._unchecked <= _reserve(self._max_bytes) // 4:
             return True
-        if (await tx.rows("pages_used", ()))[0][0] >= self._max_bytes:
+        if (tx.rows("pages_used", ()))[0][0] >= self._max_bytes:
             return False
         self._unchecked = 0
         return True
@@ -230,11 +230,11 @@ class SqliteStore:
     async def change_job(self, job_id: str, change: Callable[[Job], Job]) -> Job:
         return await self._writer.write(self._change, _Change(job_id, change))
 
-    async def _change(self, tx: Transaction, changes: list[_Change]) -> list[Job | Exception]:
-        return [await self._change_one(tx, change) for change in changes]
+    def _change(self, tx: Transaction, changes: list[_Change]) -> list[Job | Exception]:
+        return [self._change_one(tx, change) for change in changes]
 
-    async def _change_one(self, tx: Transaction, wanted: _Change) -> Job | Exception:
-        found = await tx.rows("job_by_id", {"id": wanted.job_id})
+    def _change_one(self, tx: Transaction, wanted: _Change) -> Job | Exception:
+        found = tx.rows("job_by_id", {"id": wanted.job_id})
         if not found:
             return NotFoundError("job", wanted.job_id)
         old = rows.job(found[0])
@@ -243,11 +243,11 @@ class SqliteStore:
         except FliqdError as err:
             return err
         fence = (old.pk, str(old.status), old.executions)
-        if not await tx.rows("job_replace", (*rows.job_values(new), *fence)):
+        if not tx.rows("job_replace", (*rows.job_values(new), *fence)):
             return ConflictError(f"job {wanted.job_id} has just changed; read it again")
         if new.tags != old.tags:
-            await tx.each("job_tags_delete", [(old.pk,)])
-            await tx.each("job_tags_insert", [(tag, old.pk) for tag in new.tags])
+            tx.each("job_tags_delete", [(old.pk,)])
+            tx.each("job_tags_insert", [(tag, old.pk) for tag in new.tags])
         entry = rows.due_entry(new)
         if entry is not None:
             tx.due.append(entry)
@@ -272,20 +272,20 @@ class SqliteStore:
         ids = [self._new_execution_id() for _ in pks]
         return await self._writer.write(self._claim, _Claim(pks, owner, now_ms, until_ms, ids))
 
-    async def _claim(self, tx: Transaction, claims: list[_Claim]) -> list[list[Job]]:
-        return [await self._claim_one(tx, claim) for claim in claims]
+    def _claim(self, tx: Transaction, claims: list[_Claim]) -> list[list[Job]]:
+        return [self._claim_one(tx, claim) for claim in claims]
 
-    async def _claim_one(self, tx: Transaction, claim: _Claim) -> list[Job]:
+    def _claim_one(self, tx: Transaction, claim: _Claim) -> list[Job]:
         values = {
             "pks": msgspec.json.encode(claim.pks).decode(),
             "owner": claim.owner,
             "now_ms": claim.now_ms,
             "until_ms": claim.until_ms,
         }
-        jobs = [rows.job(row) for row in await tx.rows("jobs_claim", values)]
+        jobs = [rows.job(row) for row in tx.rows("jobs_claim", values)]
         if len(jobs) < len(claim.pks):
             error = f"{ErrorCode.EXPIRED}: it could not start before expires_at"
-            await tx.rows("jobs_expire", {"pks": values["pks"], "now_ms": claim.now_ms, "error": error})
+            tx.rows("jobs_expire", {"pks": values["pks"], "now_ms": claim.now_ms, "error": error})
         jobs.sort(key=lambda job: (job.due_ms, job.pk))
         opened = []
         for execution_id, job in zip(claim.execution_ids, jobs, strict=False):
@@ -293,19 +293,19 @@ class SqliteStore:
             late_ms = max(0, claim.now_ms - due_ms)
             opened.append((job.pk, job.executions, execution_id, max(claim.now_ms, due_ms), late_ms))
         if opened:
-            await tx.each("execution_open", opened)
+            tx.each("execution_open", opened)
         return jobs
 
     async def finish(self, end: Finish) -> bool:
         return await self._writer.write(self._finish, end, linger_s=RECORD_LINGER_S)
 
-    async def _finish(self, tx: Transaction, ends: list[Finish]) -> list[bool]:
-        moved = await tx.each("job_settle", [rows.job_settle_values(end) for end in ends])
+    def _finish(self, tx: Transaction, ends: list[Finish]) -> list[bool]:
+        moved = tx.each("job_settle", [rows.job_settle_values(end) for end in ends])
         if moved < len(ends):
             if len(ends) > 1:
                 raise SplitBatchError  # find out which
             return [False]
-        await tx.each("execution_close", [rows.execution_close_values(end) for end in ends])
+        tx.each("execution_close", [rows.execution_close_values(end) for end in ends])
         for end in ends:
             if end.settlement.next_attempt_ms is not None:
                 tx.due.append(DueEntry(end.settlement.next_attempt_ms, end.job.pk, end.job.host))
@@ -314,11 +314,11 @@ class SqliteStore:
     async def unclaim(self, jobs: Sequence[Job], now_ms: int) -> None:
         await self._writer.write(self._unclaim, _Unclaim(jobs, now_ms))
 
-    async def _unclaim(self, tx: Transaction, batches: list[_Unclaim]) -> list[None]:
+    def _unclaim(self, tx: Transaction, batches: list[_Unclaim]) -> list[None]:
         for batch in batches:
-            await tx.each("execution_forget", [(job.pk, job.executions) for job in batch.jobs])
+            tx.each("execution_forget", [(job.pk, job.executions) for job in batch.jobs])
             moves = [(batch.now_ms, job.pk, job.executions, job.owner) for job in batch.jobs]
-            await tx.each("job_unclaim", moves)
+            tx.each("job_unclaim", moves)
             tx.due += [DueEntry(job.due_ms or batch.now_ms, job.pk, job.lane) for job in batch.jobs]
         return [None] * len(batches)
 
@@ -329,10 +329,10 @@ class SqliteStore:
     async def recover(self, *, now_ms: int, reason: str) -> int:
         return await self._writer.write(self._interrupt, _Interrupt(None, 1, now_ms, reason))
 
-    async def _interrupt(self, tx: Transaction, items: list[_Interrupt]) -> list[int]:
-        return [await self._interrupt_one(tx, item) for item in items]
+    def _interrupt(self, tx: Transaction, items: list[_Interrupt]) -> list[int]:
+        return [self._interrupt_one(tx, item) for item in items]
 
-    async def _interrupt_one(self, tx: Transaction, item: _Interrupt) -> int:
+    def _interrupt_one(self, tx: Transaction, item: _Interrupt) -> int:
         values = {
             "pks": None if item.pks is None else msgspec.json.encode(item.pks).decode(),
             "crash": item.crash,
@@ -341,19 +341,19 @@ class SqliteStore:
             "most_crashes": MOST_CRASHES,
             "quarantine": QUARANTINE,
         }
-        await tx.rows("executions_interrupt", values)
-        ended = await tx.rows("jobs_interrupted_fail", values)
-        again = await tx.rows("jobs_interrupted_retry", values)
+        tx.rows("executions_interrupt", values)
+        ended = tx.rows("jobs_interrupted_fail", values)
+        again = tx.rows("jobs_interrupted_retry", values)
         tx.due += [rows.due(row) for row in again]
         return len(again) + len(ended)
 
     async def pull_retries(self, *, by_ms: int, now_ms: int) -> int:
         return await self._writer.write(self._pull_retries, (by_ms, now_ms))
 
-    async def _pull_retries(self, tx: Transaction, pulls: list[tuple[int, int]]) -> list[int]:
+    def _pull_retries(self, tx: Transaction, pulls: list[tuple[int, int]]) -> list[int]:
         counts = []
         for by_ms, now_ms in pulls:
-            moved = await tx.rows("retries_pull", {"by_ms": by_ms, "now_ms": now_ms})
+            moved = tx.rows("retries_pull", {"by_ms": by_ms, "now_ms": now_ms})
             tx.due += [rows.due(row) for row in moved]
             counts.append(len(moved))
         return counts
@@ -366,8 +366,8 @@ class SqliteStore:
     async def add_token(self, token: Token) -> None:
         await self._writer.write(self._add_token, token)
 
-    async def _add_token(self, tx: Transaction, tokens: list[Token]) -> list[None]:
-        await tx.each(
+    def _add_token(self, tx: Transaction, tokens: list[Token]) -> list[None]:
+        tx.each(
             "token_insert",
             [(t.id, t.name, t.hash, msgspec.json.encode(t.scopes).decode(), t.created_ms) for t in tokens],
         )
@@ -376,17 +376,16 @@ class SqliteStore:
     async def delete_token(self, token_id: str) -> None:
         await self._writer.write(self._delete_token, token_id)
 
-    async def _delete_token(self, tx: Transaction, ids: list[str]) -> list[Exception | None]:
+    def _delete_token(self, tx: Transaction, ids: list[str]) -> list[Exception | None]:
         return [
-            None if await tx.rows("token_delete", {"id": token_id}) else NotFoundError("token", token_id)
-            for token_id in ids
+            None if tx.rows("token_delete", {"id": token_id}) else NotFoundError("token", token_id) for token_id in ids
         ]
 
     async def touch_tokens(self, used: Mapping[str, int]) -> None:
         await self._writer.write(self._touch_tokens, used)
 
-    async def _touch_tokens(self, tx: Transaction, notes: list[Mapping[str, int]]) -> list[None]:
-        await tx.each("token_touch", [(when_ms, token_id) for used in notes for token_id, when_ms in used.items()])
+    def _touch_tokens(self, tx: Transaction, notes: list[Mapping[str, int]]) -> list[None]:
+        tx.each("token_touch", [(when_ms, token_id) for used in notes for token_id, when_ms in used.items()])
         return [None] * len(notes)
 
     # Room
@@ -394,14 +393,14 @@ class SqliteStore:
     async def delete_finished(self, *, before_ms: int | None, limit: int) -> int:
         return await self._writer.write(self._delete_finished, (before_ms, limit), rows=limit)
 
-    async def _delete_finished(self, tx: Transaction, wanted: list[tuple[int | None, int]]) -> list[int]:
+    def _delete_finished(self, tx: Transaction, wanted: list[tuple[int | None, int]]) -> list[int]:
         counts = []
         for before_ms, limit in wanted:
-            deleted = await tx.rows("finished_delete", {"before_ms": before_ms, "limit": limit})
+            deleted = tx.rows("finished_delete", {"before_ms": before_ms, "limit": limit})
             counts.append(len(deleted))
         if any(counts):
-            await tx.each("last_pk_keep", [(str(self._last_pk),)])
-            await tx.rows("pages_give_back", ())
+            tx.each("last_pk_keep", [(str(self._last_pk),)])
+            tx.rows("pages_give_back", ())
         return counts
 
     async def oldest_finish_ms(self) -> int | None:
@@ -426,8 +425,8 @@ class SqliteStore:
     async def probe(self) -> None:
         await self._writer.write(self._probe, None)
 
-    async def _probe(self, tx: Transaction, probes: list[None]) -> list[None]:
-        await tx.each("probe", [(str(self._writer.commits),)])
+    def _probe(self, tx: Transaction, probes: list[None]) -> list[None]:
+        tx.each("probe", [(str(self._writer.commits),)])
         return probes
 
     # Itself

@@ -3,7 +3,7 @@
 import asyncio
 import sqlite3
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, NamedTuple, TypeVar
 
 import aiosqlite
@@ -23,25 +23,24 @@ LATER: Final = frozenset({"SQLITE_BUSY", "SQLITE_LOCKED"})
 
 
 class Transaction:
-    """What a write sees: the statements by name, and a list for the jobs that it makes wait."""
+    """What a write sees, in the store's thread: the statements by name, and a list for the jobs that it makes wait."""
 
-    def __init__(self, connection: aiosqlite.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         self._sql = queries.load()
         self.due: list[DueEntry] = []
 
-    async def rows(self, name: str, values: Sequence[Any] | dict[str, Any]) -> list[Any]:
+    def rows(self, name: str, values: Sequence[Any] | dict[str, Any]) -> list[Any]:
         """Run one statement; return its rows."""
-        return list(await self._connection.execute_fetchall(self._sql[name], values))
+        return self._connection.execute(self._sql[name], values).fetchall()
 
-    async def each(self, name: str, values: Iterable[Sequence[Any]]) -> int:
+    def each(self, name: str, values: Iterable[Sequence[Any]]) -> int:
         """Run one statement for each of `values`; return how many rows it changed."""
-        cursor = await self._connection.executemany(self._sql[name], values)
-        return cursor.rowcount
+        return self._connection.executemany(self._sql[name], values).rowcount
 
 
 class _Write(NamedTuple):
-    apply: Callable[[Transaction, list[Any]], Awaitable[Sequence[Any]]]
+    apply: Callable[[Transaction, list[Any]], Sequence[Any]]
     item: Any
     rows: int
     done: asyncio.Future[Any]
@@ -55,8 +54,9 @@ class Writer:
     """The only one that touches the read-write connection.
 
     A connection shared by coroutines loses acknowledged writes: one's ROLLBACK takes another's INSERT. So
-    callers queue a write and await its future, which is shielded: a caller that is cancelled leaves
-    nothing half done. Writes of one kind are handed to their function together.
+    callers queue a write and await its future: a caller that is cancelled gives up the answer, not the
+    write. A transaction is one call in the store's thread, since each hop between threads costs more than
+    a row; writes of one kind are handed to their function together.
 
     When a transaction fails, its writes are tried again one by one, so that a bad one takes no other along.
     """
@@ -82,7 +82,7 @@ class Writer:
 
     async def write(
         self,
-        apply: Callable[[Transaction, list[T]], Awaitable[Sequence[R | Exception]]],
+        apply: Callable[[Transaction, list[T]], Sequence[R | Exception]],
         item: T,
         *,
         rows: int = 1,
@@ -102,11 +102,7 @@ class Writer:
             self._go.set()
         elif self._linger is None:
             self._linger = asyncio.get_running_loop().call_later(linger_s, self._go.set)
-        try:
-            return await asyncio.shield(done)
-        except asyncio.CancelledError:
-            done.add_done_callback(_look_at)  # nobody else will
-            raise
+        return await done
 
     async def close(self) -> None:
         """Commit what waits, take nothing more."""
@@ -139,10 +135,11 @@ class Writer:
     async def _settle(self, batch: list[_Write]) -> None:
         if self._fatal is not None:
             for write in batch:
-                write.done.set_exception(self._fatal)
+                _answer(write.done, self._fatal)
             return
         try:
-            results, due = await self._commit(batch)
+            # The one way into the store's thread that is not a statement; aiosqlite has no public one.
+            results, due = await self._connection._execute(self._transact, batch)  # type: ignore[no-untyped-call]  # noqa: SLF001
         except Exception as err:  # noqa: BLE001 -- whatever it is, it reaches its caller
             error = _meaning(err)
             if isinstance(error, UnavailableError) and error.code == "disk_full":
@@ -154,44 +151,41 @@ class Writer:
                     await self._settle([write])
             else:
                 for write in batch:
-                    write.done.set_exception(error)
+                    _answer(write.done, error)
             return
         self.commits += 1
         self.blocked = None
-        for write, result in zip(batch, results, strict=True):
-            if isinstance(result, Exception):
-                write.done.set_exception(result)
-            else:
-                write.done.set_result(result)
         if due:
             self._on_due(due)
+        for write, result in zip(batch, results, strict=True):
+            _answer(write.done, result)
 
-    async def _commit(self, batch: list[_Write]) -> tuple[list[Any], list[DueEntry]]:
-        """Apply a batch in one transaction; the results come in the batch's order."""
-        transaction = Transaction(self._connection)
-        results: dict[int, Any] = {}
+    def _transact(self, batch: list[_Write]) -> tuple[list[Any], list[DueEntry]]:
+        """Apply a batch in one transaction, in the store's thread; the results come in the batch's order."""
+        connection = self._connection._conn  # noqa: SLF001 -- see above
+        transaction = Transaction(connection)
         kinds: dict[Callable[..., Any], list[int]] = {}
         for index, write in enumerate(batch):
             kinds.setdefault(write.apply, []).append(index)
-        await self._connection.execute("BEGIN IMMEDIATE")
+        results: list[Any] = [None] * len(batch)
+        connection.execute("BEGIN IMMEDIATE")
         try:
             for apply, indexes in kinds.items():
-                answers = await apply(transaction, [batch[index].item for index in indexes])
-                results.update(zip(indexes, answers, strict=True))
-            await self._connection.execute("COMMIT")
+                answers = apply(transaction, [batch[index].item for index in indexes])
+                for index, answer in zip(indexes, answers, strict=True):
+                    results[index] = answer
+            connection.execute("COMMIT")
         except BaseException:
             # After SQLITE_FULL the transaction is gone already; a ROLLBACK would raise and hide the cause.
-            if self._connection.in_transaction:
-                await self._connection.execute("ROLLBACK")
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
             raise
-        return [results[index] for index in range(len(batch))], transaction.due
+        return results, transaction.due
 
     def _die(self, error: FliqdError, batch: list[_Write]) -> None:
         self._fatal = error
         for write in (*batch, *self._waiting):
-            if not write.done.done():
-                write.done.set_exception(error)
-                write.done.add_done_callback(_look_at)
+            _answer(write.done, error)
         self._waiting.clear()
         self._on_fatal(error)
 
@@ -216,7 +210,11 @@ def _meaning(err: Exception) -> Exception:
     return err
 
 
-def _look_at(done: asyncio.Future[Any]) -> None:
-    """Take note of an outcome that nobody awaits any more."""
-    if not done.cancelled():
-        done.exception()
+def _answer(done: asyncio.Future[Any], result: Any) -> None:
+    """Give a caller its result, or raise it there; a caller that was cancelled has gone."""
+    if done.done():
+        return
+    if isinstance(result, Exception):
+        done.set_exception(result)
+    else:
+        done.set_result(result)
