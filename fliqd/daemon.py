@@ -36,7 +36,7 @@ from fliqd.engine.janitor import Janitor, Retention
 from fliqd.engine.scheduler import Scheduler
 from fliqd.engine.wire.sender import WireSender
 from fliqd.errors import FliqdError, UnavailableError
-from fliqd.ids import UlidSource
+from fliqd.ids import UlidSource, request_ids
 from fliqd.service.jobs import Jobs
 from fliqd.service.tokens import ALL_SCOPES, Tokens
 from fliqd.settings import Listen, Settings, job_backoff
@@ -155,10 +155,7 @@ class Daemon:
             traffic=dispatcher,
         )
         application = api.build(jobs_service=jobs, status=self, tokens=tokens, max_body=settings.server.max_body)
-
-        def new_request_id() -> str:
-            return f"req_{new_ulid()}"
-
+        new_request_id = request_ids(f"{chance.getrandbits(40):010x}")
         edge = api.Edge(
             application,
             tokens=tokens,

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from itertools import count
 from typing import Final
 
 ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32, as the ULID spec has it
@@ -40,6 +41,12 @@ class UlidSource:
 def encode_ulid(value: int) -> str:
     """Write 128 bits as the 26 characters of a ULID, lower case."""
     return "".join([_PAIRS[value >> shift & 1023] for shift in range(120, -1, -10)])
+
+
+def request_ids(prefix: str) -> Callable[[], str]:
+    """Return a source of ids for requests: unique while the process lives, and with `prefix` beyond; quick to make."""
+    numbers = count(1)
+    return lambda: f"req_{prefix}{next(numbers):08x}"
 
 
 def id_pattern(*prefixes: str) -> re.Pattern[str]:

@@ -5,6 +5,7 @@ import binascii
 import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final, Literal, TypeVar, get_args, get_origin
 
 import msgspec
@@ -229,7 +230,7 @@ def job_view(job: Job, *, secrets: bool = True) -> dict[str, Any]:
         "description": job.description,
         "tags": job.tags,
         "on_interrupt": job.on_interrupt.value,
-        "success_statuses": [int(word) if word.isdigit() else word for word in job.success_statuses],
+        "success_statuses": _statuses(job.success_statuses),
         "created_at": format_time(job.created_ms),
         "updated_at": format_time(job.updated_ms),
         "started_at": maybe_time(job.started_ms),
@@ -246,6 +247,11 @@ def job_view(job: Job, *, secrets: bool = True) -> dict[str, Any]:
         "approved_by": None,
         "actions": ACTIONS[job.status],
     }
+
+
+@lru_cache(maxsize=256)
+def _statuses(words: tuple[str, ...]) -> tuple[int | str, ...]:
+    return tuple(int(word) if word.isdigit() else word for word in words)
 
 
 def execution_view(execution: Execution, *, secrets: bool = True) -> dict[str, Any]:
@@ -274,6 +280,7 @@ def execution_view(execution: Execution, *, secrets: bool = True) -> dict[str, A
     }
 
 
+@lru_cache(maxsize=256)
 def backoff_view(backoff: Backoff) -> object:
     """Return a backoff as it may be given: its kind alone where nothing else was."""
     if backoff == Backoff(kind=backoff.kind):

@@ -19,9 +19,10 @@ _PATTERNS: Final = {kind: id_pattern(prefix) for kind, prefix in (("job", "job")
 
 async def json_body(request: web.Request) -> bytes:
     """Return the body of a request that says it is JSON; raise NotJsonError, or aiohttp's 413."""
-    if request.content_type != "application/json":
+    headers = request.headers
+    if headers.get("Content-Type") != "application/json" and request.content_type != "application/json":
         raise NotJsonError("send the header Content-Type: application/json")
-    if request.headers.get("Content-Encoding", "identity") != "identity":
+    if headers.get("Content-Encoding", "identity") != "identity":
         raise NotJsonError("send the body as it is, without Content-Encoding")
     if request.content.is_eof():
         return await request.read()  # all of it came with the head

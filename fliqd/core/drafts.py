@@ -6,6 +6,7 @@ value. The names are those of the API.
 
 import re
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Any, Final, Literal
 
 import msgspec
@@ -132,8 +133,12 @@ def in_order(problems: list[Problem]) -> list[Problem]:
     return sorted(problems, key=lambda problem: ORDER.get(problem.field.partition(".")[0], len(ORDER)))
 
 
+@lru_cache(maxsize=4096)
 def host_of(url: str) -> str:
-    """Return the host:port that a URL's requests go to; the URL has been checked."""
+    """Return the host:port that a URL's requests go to; raise ValueError for what is no URL, as `check_url` does.
+
+    Remembered, since most jobs go where others went before.
+    """
     target = check_url(url)
     host = f"[{target.host}]" if ":" in target.host else target.host
     return f"{host}:{target.port}"
