@@ -1,6 +1,7 @@
 """The store contract kept by one SQLite file: every write through the writer, every read beside it."""
 
 import asyncio
+import os
 from collections.abc import Callable, Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
@@ -21,6 +22,7 @@ from fliqd.store.sqlite.writer import SplitBatchError, Transaction, Writer
 READERS: Final = 2  # a long list on one leaves the other for look-ups
 RECORD_LINGER_S: Final = 0.010  # outcomes wait this long for company; nobody waits for them
 BEFORE_ALL: Final = (1 << 63) - 1
+PROBE_BYTES: Final = 64 * 1024  # more than an ordinary create needs: where this fits, work can go on
 ROW_BYTES: Final = 1_000  # about what a job takes besides its body, indexes included
 PAGE_BYTES: Final = 4096  # SQLite's default, which our files have
 SYNCHRONOUS: Final = {"full": "FULL", "normal": "NORMAL"}
@@ -118,6 +120,7 @@ class SqliteStore:
                 "busy_timeout = 5000",
                 "temp_store = MEMORY",
                 "journal_size_limit = 67108864",
+                f"wal_autocheckpoint = {await asyncio.to_thread(_checkpoint_pages, path)}",
                 f"max_page_count = {(max_bytes + _reserve(max_bytes)) // PAGE_BYTES}",
             ):
                 await connection.execute_fetchall(f"PRAGMA {pragma}")
@@ -197,9 +200,9 @@ class SqliteStore:
                     tx.due.append(DueEntry(wanted.next_attempt_ms, self._last_pk, wanted.lane))
             results.append(created)
         if values:
-            tx.each("job_insert", values)
+            tx.insert("job_insert", values)
         if tags:
-            tx.each("job_tags_insert", tags)
+            tx.insert("job_tags_insert", tags)
         return results
 
     def _has_room(self, tx: Transaction, batches: list[Sequence[Job]]) -> bool:
@@ -293,7 +296,7 @@ class SqliteStore:
             late_ms = max(0, claim.now_ms - due_ms)
             opened.append((job.pk, job.executions, execution_id, max(claim.now_ms, due_ms), late_ms))
         if opened:
-            tx.each("execution_open", opened)
+            tx.insert("execution_open", opened)
         return jobs
 
     async def finish(self, end: Finish) -> bool:
@@ -423,11 +426,12 @@ class SqliteStore:
         return self._writer.blocked
 
     async def probe(self) -> None:
-        await self._writer.write(self._probe, None)
+        await self._writer.write(self._probe, PROBE_BYTES)
+        await self._writer.write(self._probe, 0)
 
-    def _probe(self, tx: Transaction, probes: list[None]) -> list[None]:
-        tx.each("probe", [(str(self._writer.commits),)])
-        return probes
+    def _probe(self, tx: Transaction, sizes: list[int]) -> list[None]:
+        tx.each("probe", [("." * size,) for size in sizes])
+        return [None] * len(sizes)
 
     # Itself
 
@@ -451,6 +455,15 @@ class SqliteStore:
 def _reserve(max_bytes: int) -> int:
     """Return what is kept free for claims and outcomes when creates are refused: without it nothing could ever end."""
     return max_bytes // 4 + 1024 * 1024
+
+
+def _checkpoint_pages(path: Path) -> int:
+    """Return after how many pages the log of writes is emptied into the file: SQLite's 1000, fewer on a small disk.
+
+    When a disk is full, what is in the log needs its space a second time before any is given back.
+    """
+    disk = os.statvfs(path)
+    return max(50, min(1000, disk.f_bavail * disk.f_frsize // 64 // PAGE_BYTES))
 
 
 def _place(path: Path) -> Path:
