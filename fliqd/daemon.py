@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import gc
 import os
 import random
@@ -35,7 +36,7 @@ from fliqd.engine.gate import Gate
 from fliqd.engine.janitor import Janitor, Retention
 from fliqd.engine.scheduler import Scheduler
 from fliqd.engine.wire.sender import WireSender
-from fliqd.errors import FliqdError, UnavailableError
+from fliqd.errors import FliqdError, StoreIOError, UnavailableError
 from fliqd.ids import UlidSource, request_ids
 from fliqd.service.jobs import Jobs
 from fliqd.service.tokens import ALL_SCOPES, Tokens
@@ -84,7 +85,12 @@ class Daemon:
     async def _start(self) -> None:
         settings = self._config.settings
         state_dir = self._config.state_dir
-        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as err:
+            raise StoreIOError(
+                f"the state directory {state_dir} cannot be made: {err.strerror}; set $STATE_DIRECTORY to one that can"
+            ) from err
         chance = random.Random(secrets.randbits(256))  # noqa: S311 -- makes ids and spreads retries, guards nothing
         new_ulid = UlidSource(self._clock.now_ms, chance.getrandbits)
 
@@ -161,16 +167,18 @@ class Daemon:
             tokens=tokens,
             doorkeeper=Doorkeeper(_own_names(settings)),
             new_request_id=new_request_id,
+            stopping=lambda: self._stopping,
         )
         runner = EdgeRunner(application, edge, new_request_id=new_request_id, shutdown_timeout=API_GRACE_S)
         gate.keep_off(await self._listen(runner, settings.server.listen))
 
-        # Started last, since nothing may be sent before the gate knows our own doors; stopped after the API.
+        self._cleanup.push_async_callback(runner.cleanup)
+        # Started last, since nothing may be sent before the gate knows our own doors; and stopped first, while
+        # the API still answers whoever wants to read, and tells the others to come back later.
         self._cleanup.push_async_callback(self._run("dispatcher", dispatcher.run()))
         self._cleanup.push_async_callback(dispatcher.stop, dispatch.shutdown_grace / 1000)
         self._cleanup.push_async_callback(self._run("scheduler", scheduler.run()))
         self._cleanup.push_async_callback(self._run("janitor", self._janitor.run()))
-        self._cleanup.push_async_callback(runner.cleanup)
         gc.collect()
         gc.freeze()  # what lives from now on as long as the daemon need not be looked at again
         log.info(
@@ -230,19 +238,25 @@ class Daemon:
         state_dir = self._config.state_dir
         key = keyfiles.read_or_make(state_dir / "token.key", lambda: secrets.token_hex(32))
         tokens = Tokens(store=store, clock=self._clock, new_ulid=new_ulid, key=key)
-        if not await tokens.load():
+        file = state_dir / ADMIN_TOKEN_FILE
+        wanted = not await tokens.load() or keyfiles.is_empty(file)  # emptied by an operator who has lost it
+        if wanted:
             _, text = await tokens.create("admin", ALL_SCOPES)
-            keyfiles.write(state_dir / ADMIN_TOKEN_FILE, text)
-            log.info("daemon.first_token", file=str(state_dir / ADMIN_TOKEN_FILE))
+            keyfiles.write(file, text)
+            log.info("daemon.first_token", file=str(file))
         return tokens
 
     def _signer(self, settings: Settings) -> Signer | None:
         if not settings.signing.enabled:
             return None
-        secret = settings.signing.secret or keyfiles.read_or_make(
-            self._config.state_dir / "signing.secret", lambda: new_secret(secrets.token_bytes(32))
-        )
-        return Signer(secret)
+        if settings.signing.secret:
+            return Signer(settings.signing.secret)
+        file = self._config.state_dir / "signing.secret"
+        secret = keyfiles.read_or_make(file, lambda: new_secret(secrets.token_bytes(32)))
+        try:
+            return Signer(secret)
+        except ValueError as err:
+            raise StoreIOError(f"{file}: {err}; put back its copy, or delete it to have a new one made") from err
 
     async def _listen(self, runner: EdgeRunner, places: tuple[Listen, ...]) -> list[tuple[str, int]]:
         """Open every place; return the (address, port) pairs that are ours now."""
@@ -252,9 +266,10 @@ class Daemon:
                 self.urls.append(await _open(runner, place))
             except OSError as err:
                 await runner.cleanup()
+                hint = "is another fliqd running? " if err.errno == errno.EADDRINUSE else ""
                 raise FliqdError(
-                    f"cannot listen on {place.url}: {os.strerror(err.errno or 0)}; is another fliqd running?"
-                    " Set server.listen to another address"
+                    f"cannot listen on {place.url}: {os.strerror(err.errno or 0)}; {hint}"
+                    "Set server.listen to another address"
                 ) from err
         return [(address[0], address[1]) for address in runner.addresses if isinstance(address, tuple)]
 
@@ -308,6 +323,10 @@ async def _open(runner: web.AppRunner, place: Listen) -> str:
     return replace(place, port=port).url
 
 
+def _cannot_reload() -> None:
+    log.warning("daemon.no_reload", hint="this version reads its configuration at the start alone: restart it")
+
+
 def _own_names(settings: Settings) -> Iterator[str]:
     """Yield the names that requests may give as their Host."""
     yield from settings.server.hosts
@@ -338,6 +357,8 @@ async def serve(config: Config) -> FliqdError | None:
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stop)
+    # Where there is a terminal, it has been closed; elsewhere it is how one asks a daemon to read its files again.
+    loop.add_signal_handler(signal.SIGHUP, stop if sys.stderr.isatty() else _cannot_reload)
     clock = SystemClock()
     daemon = await Daemon.start(config, clock)
 

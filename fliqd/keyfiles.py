@@ -21,6 +21,14 @@ def read_or_make(path: Path, make: Callable[[], str]) -> str:
     return secret
 
 
+def is_empty(path: Path) -> bool:
+    """Tell whether there is such a file with nothing in it."""
+    try:
+        return path.stat().st_size == 0
+    except OSError:
+        return False
+
+
 def write(path: Path, secret: str) -> None:
     """Write a secret so that a crash leaves the old file or the new one, on disk before anyone uses it."""
     new = path.with_name(path.name + ".new")

@@ -89,7 +89,7 @@ def _names(value: object) -> tuple[str, ...]:
 
 def _path(value: object) -> str:
     text = _text(value)
-    if not text:
+    if not text or text.endswith("/") or text.rpartition("/")[2] in ("", ".", ".."):
         raise ValueError("expected the path of a file")
     return text
 

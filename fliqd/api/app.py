@@ -11,7 +11,7 @@ from fliqd.api import auth, jobs, system
 from fliqd.api import tokens as token_routes
 from fliqd.api.errors import document, json_response, respond, respond_to_aiohttp
 from fliqd.api.origin import Doorkeeper
-from fliqd.errors import FliqdError
+from fliqd.errors import FliqdError, UnavailableError
 from fliqd.service.jobs import Jobs
 from fliqd.service.tokens import Tokens
 
@@ -46,6 +46,7 @@ class Edge:
         tokens: Tokens | None,
         doorkeeper: Doorkeeper,
         new_request_id: Callable[[], str],
+        stopping: Callable[[], bool],
     ) -> None:
         self._dispatch: Handler = app._handle  # noqa: SLF001 -- what aiohttp's own server calls
         self._plain: Mapping[tuple[str, str], Handler] = {
@@ -56,6 +57,12 @@ class Edge:
         self._tokens = tokens
         self._doorkeeper = doorkeeper
         self._new_request_id = new_request_id
+        self._stopping = stopping
+
+    def _check_open(self, method: str) -> None:
+        """Raise UnavailableError for a write while the daemon is stopping; reading goes on to the end."""
+        if method not in ("GET", "HEAD") and self._stopping():
+            raise UnavailableError("fliqd is shutting down; nothing was changed", "shutting_down")
 
     async def __call__(self, request: web.Request) -> web.StreamResponse:
         headers = request.headers
@@ -68,6 +75,7 @@ class Edge:
                 caller = auth.identify(headers, self._tokens)
                 auth.check(caller, request.method)
                 request[auth.CALLER] = caller
+            self._check_open(request.method)
             handler = self._plain.get((request.method, path))
             if handler is None or hdrs.EXPECT in headers:
                 handler = self._dispatch

@@ -34,8 +34,8 @@ def identify(headers: Mapping[str, str], tokens: Tokens | None) -> Caller:
     scheme, _, text = headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not text:
         raise UnauthorizedError(
-            "send the header Authorization: Bearer <token>; the first token is in the file admin.token of the"
-            " state directory"
+            "send the header Authorization: Bearer <token>; the first token is in the file admin.token of the state"
+            " directory (lost it? empty that file and restart fliqd: it writes a new one)"
         )
     token = tokens.who(text.strip())
     return Caller(token.id, token.scopes)

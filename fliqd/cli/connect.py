@@ -88,7 +88,12 @@ def _with_token_file(place: Place, file: Path) -> Client:
     try:
         text = file.read_text(encoding="ascii", errors="replace").strip()
     except FileNotFoundError:
-        return Client(place, None, f"there is no {file} to take one from: give it with $FLIQD_TOKEN")
+        return Client(
+            place,
+            None,
+            f"there is no {file} to take one from: give it with $FLIQD_TOKEN; if it is lost, make that file empty"
+            " and restart fliqd",
+        )
     except OSError as err:
         raise NotAllowedError(
             f"the token file {file} cannot be read ({err.strerror}): run as the daemon's user, or set $FLIQD_TOKEN"

@@ -25,7 +25,7 @@ from fliqd.cli.output import TABLE, example, say, show_document, with_output, wr
 def command(client: Client, job_id: str, url: str | None, output: str, **fields: Any) -> None:
     """Change a job that waits: URL and the options replace what was asked for, the rest stays.
 
-    An empty value takes a field back to its default.
+    An empty text takes a field that is one back to its default; numbers and choices are given anew.
     """
     given = {name: value for name, value in {"url": url, **fields}.items() if value not in (None, ())}
     if not given:

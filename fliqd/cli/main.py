@@ -16,6 +16,7 @@ COMMANDS: Final = {
     "serve": ("fliqd.cli.serve", "Run the daemon in the foreground."),
     "status": ("fliqd.cli.status", "Show how the daemon is."),
     "jobs": ("fliqd.cli.jobs", "Create, read and change jobs."),
+    "tokens": ("fliqd.cli.tokens", "Create, list and revoke API tokens."),
     "config": ("fliqd.cli.config", "Check the configuration."),
 }
 INTERRUPTED: Final = 130  # what a shell makes of SIGINT

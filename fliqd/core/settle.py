@@ -36,7 +36,9 @@ def settle(job: Job, response: Response, now_ms: int, spread: float) -> Settleme
         return Settlement(status=JobStatus.SUCCESS, execution_status=ExecutionStatus.SUCCESS, attempts=attempts)
     status, next_ms = JobStatus.FAILED, None
     error = job_error = f"{failure.code}: {failure.message}"
-    if attempts <= job.max_retries and not _gives_up(response):
+    if attempts <= job.max_retries and _gives_up(response):
+        job_error = error if failure.code is ErrorCode.EGRESS_DENIED else f"{error}, and asked for no retry"
+    elif attempts <= job.max_retries:
         wait_s = max(job.backoff.wait_s(attempts, spread), _asked_wait_s(response, now_ms))
         next_ms = now_ms + math.ceil(wait_s * 1000)
         if job.expires_ms is not None and next_ms > job.expires_ms:

@@ -12,7 +12,7 @@ from fliqd.clock import Clock, sleep_until
 from fliqd.core.delivery import ErrorCode, Failure, OutgoingRequest, Response
 from fliqd.core.due_heap import DueEntry
 from fliqd.core.lanes import LANE_ROOM, Lanes
-from fliqd.core.model import Job
+from fliqd.core.model import QUARANTINE, Job, JobStatus
 from fliqd.core.outgoing import outgoing, redirected
 from fliqd.core.redirects import next_hop
 from fliqd.core.settle import settle
@@ -24,6 +24,7 @@ from fliqd.store.base import Finish, Store
 
 log = structlog.get_logger()
 
+QUARANTINE_S: Final = 0.25  # how long a job keeps the quarantine's slot at most
 BACK_OFF_S: Final = 1.0  # after the store could not write, before it is asked again
 
 
@@ -69,6 +70,7 @@ class Dispatcher:
         self._idle_workers = 0
         self._in_flight: dict[int, Job] = {}
         self._unsent: set[int] = set()  # claimed, and the request has surely not left yet
+        self._left: set[int] = set()  # still under way, but their lane has gone on
         self._changed = asyncio.Event()
         self._all_done = asyncio.Event()
         self._stopping = False
@@ -202,6 +204,10 @@ class Dispatcher:
         if job.pk not in self._unsent:
             return  # handed back meanwhile
         self._unsent.discard(job.pk)
+        if job.lane == QUARANTINE:
+            # What kills the daemon does it soon: after a moment the next one may go, or one slow target of a
+            # crash would hold up all the others.
+            asyncio.get_running_loop().call_later(QUARANTINE_S, self._leave_lane, job)
         started_ms = self._clock.now_ms()
         started = self._clock.monotonic()
         response = await self._send(job, started_ms)
@@ -222,11 +228,19 @@ class Dispatcher:
                 timings=response.timings,
             )
         )
+        self._leave_lane(job)
+        self._left.discard(job.pk)
         del self._in_flight[job.pk]
-        self._lanes.done(job.lane)
         self._changed.set()
         if not self._in_flight:
             self._all_done.set()
+
+    def _leave_lane(self, job: Job) -> None:
+        """Make room in a job's lane, once."""
+        if self._in_flight.get(job.pk) is job and job.pk not in self._left:
+            self._left.add(job.pk)
+            self._lanes.done(job.lane)
+            self._changed.set()
 
     async def _send(self, job: Job, now_ms: int) -> Response:
         try:
@@ -271,8 +285,10 @@ class Dispatcher:
 
     async def _record(self, end: Finish) -> None:
         settlement = end.settlement
-        log.debug(
-            "attempt.ended",
+        # A job that has failed is news; an attempt that will be made again, or went well, is detail.
+        tell = log.warning if settlement.status is JobStatus.FAILED else log.debug
+        tell(
+            "job.failed" if settlement.status is JobStatus.FAILED else "attempt.ended",
             job_id=end.job.id,
             attempt=end.job.executions,
             status=str(settlement.status),

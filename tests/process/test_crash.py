@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 import aiohttp
+import aiohttp.web
 import pytest
 
 from tests.support import FliqdProcess, Target, delivery_ids, process, until
@@ -103,3 +104,25 @@ async def test_jobs_that_came_due_meanwhile_run_late(tmp_path: Path, target: Tar
         await fliqd.until(created["id"], "success")
     assert len(set(delivery_ids(target.hits))) == waiting + 1
     assert already < waiting + 1
+
+
+async def test_one_slow_target_of_a_crash_does_not_hold_up_the_others(tmp_path: Path, target: Target) -> None:
+    """Jobs that a crash cut off leave one after the other, but none waits for another's answer."""
+    hanging = asyncio.Event()
+
+    async def hang(_request: object) -> aiohttp.web.Response:
+        await hanging.wait()
+        return aiohttp.web.Response()
+
+    async with process(tmp_path / "state") as fliqd:
+        await fliqd.start()
+        target.answers = [hang] * 5
+        jobs = [await fliqd.create(url=target.url, delay=0) for _ in range(4)]
+        await target.received(4)
+        await fliqd.kill()
+        await fliqd.start()  # the first of them hangs again
+        for job in jobs[1:]:
+            await fliqd.until(job["id"], "success")
+        assert (await fliqd.job(jobs[0]["id"]))["status"] == "running"
+        hanging.set()
+        await fliqd.until(jobs[0]["id"], "success")

@@ -164,3 +164,77 @@ async def test_a_unix_socket(tmp_path: Path) -> None:
             await writer.wait_closed()
             assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0
             await fliqd.kill()
+
+
+async def test_while_it_stops_it_still_answers_who_reads(tmp_path: Path, target: Target) -> None:
+    slow = asyncio.Event()
+
+    async def answer_later(_request: web.Request) -> web.Response:
+        await slow.wait()
+        return web.Response()
+
+    target.answers = [answer_later]
+    async with process(tmp_path / "state") as fliqd:
+        await fliqd.start()
+        job = await fliqd.create(url=target.url, delay=0)
+        await target.received(1)
+        assert fliqd.process is not None
+        fliqd.process.send_signal(signal.SIGTERM)
+
+        async def not_ready() -> bool | None:
+            return (await fliqd("GET", "/readyz")).status == 503 or None
+
+        await until(not_ready, "the word that it stops")
+        assert (await fliqd.job(job["id"]))["status"] == "running"
+        refused = await fliqd("POST", "/v1/jobs", {"url": target.url, "delay": 0})
+        assert (refused.status, refused.code) == (503, "shutting_down")
+        assert int(refused.headers["Retry-After"]) > 0
+        slow.set()
+        assert await fliqd.ended() == 0
+
+
+async def test_a_lost_first_token_can_be_had_anew(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    async with process(state) as fliqd:
+        await fliqd.start()
+        lost = fliqd.token
+        await fliqd.kill(signal.SIGTERM)
+        (state / "admin.token").write_text("")
+        await fliqd.start()
+        assert fliqd.token != lost
+        assert (await fliqd("GET", "/v1/tokens")).status == 200
+
+
+async def test_a_hangup_without_a_terminal_ends_nothing(tmp_path: Path) -> None:
+    async with process(tmp_path / "state") as fliqd:
+        await fliqd.start()
+        assert fliqd.process is not None
+        fliqd.process.send_signal(signal.SIGHUP)
+
+        async def told() -> bool | None:
+            return any(event["event"] == "daemon.no_reload" for event in fliqd.log) or None
+
+        await until(told, "the word about it")
+        assert (await fliqd("GET", "/readyz")).status == 200
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "says"),
+    [("signing.secret", "garbage", "signing.secret: expected a secret"), ("token.key", "", "token.key is empty")],
+)
+async def test_a_spoilt_key_file_is_told(tmp_path: Path, file: str, content: str, says: str) -> None:
+    state = tmp_path / "state"
+    state.mkdir()
+    (state / file).write_text(content)
+    async with process(state) as fliqd:
+        await fliqd.launch()
+        assert await fliqd.ended() == 74
+        assert says in fliqd.said[-1]
+
+
+async def test_a_state_directory_that_cannot_be_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    async with process(tmp_path / "file" / "state") as fliqd:
+        await fliqd.launch()
+        assert await fliqd.ended() == 74
+        assert "cannot be made" in fliqd.said[-1]
