@@ -65,7 +65,7 @@ def state_dir(env: Mapping[str, str]) -> Path:
 
 def parse(document: Mapping[str, Any], env: Mapping[str, str]) -> Settings:
     """Turn a TOML document into settings, the environment's overrides on top; raise ConfigError."""
-    problems = [_unknown(key, SECTIONS, "section") for key in document if key not in SECTIONS]
+    problems = [_stray(key) for key in document if key not in SECTIONS]
     overrides = _overrides(env, problems)
     sections = {}
     for name, section in SECTIONS.items():
@@ -161,6 +161,12 @@ def _unknown(name: str, known: Mapping[str, object], what: str, prefix: str = ""
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f'did you mean "{near[0]}"?' if near else f"known are {', '.join(known)}"
     return Problem(f"{prefix}{name}", f"unknown {what}; {hint}")
+
+
+def _stray(name: str) -> Problem:
+    """Say what is wrong with a name at the top of the file: a key outside its section, or no section."""
+    home = next((section for section, kind in SECTIONS.items() if name in {key.name for key in fields(kind)}), None)
+    return Problem(name, f"belongs under [{home}]") if home else _unknown(name, SECTIONS, "section")
 
 
 def _shown(value: object) -> str:

@@ -125,6 +125,17 @@ class Target:
         response: web.StreamResponse = await answer(request)
         return response
 
+    def hold(self, requests: int = 1) -> asyncio.Event:
+        """Answer the next requests only once the event is set."""
+        released = asyncio.Event()
+
+        async def answer_then(_request: web.Request) -> web.Response:
+            await released.wait()
+            return web.Response()
+
+        self.answers += [answer_then] * requests
+        return released
+
     async def received(self, number: int) -> list[Hit]:
         """Wait for that many requests; return them all."""
 

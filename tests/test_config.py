@@ -146,3 +146,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         bad.write_bytes(content)
         with pytest.raises(ConfigError, match="is not TOML"):
             config.load(str(bad), {})
+
+
+def test_a_key_outside_its_section_is_sent_home() -> None:
+    assert problems({"listen": "127.0.0.1:1"}) == ["listen: belongs under [server]"]

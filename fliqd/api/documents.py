@@ -128,8 +128,16 @@ def _in_words(error: str, raw: bytes, kind: object) -> str:
         return f"{where}; got {_shown(raw)}"
     kinds = [_WORDS.get(kind, kind) for kind in match[1].split(" | ") if kind != "null"]
     inside = re.search(r"at `\$([^`]*)`", error)
-    where = f" in {inside[1].lstrip('.')}" if inside else ""
+    where = f" in {_culprit(raw) or inside[1].lstrip('.')}" if inside else ""
     return f"expected {' or '.join(kinds)}{where}, got {_WORDS.get(match[2], match[2])}"
+
+
+def _culprit(raw: bytes) -> str | None:
+    """Return the name of the first member of an object that is no text: where a text was expected, it is that."""
+    value = _anything(raw)
+    if not isinstance(value, dict):
+        return None
+    return next((name[:64] for name, member in value.items() if not isinstance(member, str)), None)
 
 
 def _shown(raw: bytes) -> str:

@@ -90,7 +90,8 @@ async def list_jobs(jobs: Jobs, request: web.Request) -> web.Response:
             if text is not None:
                 times[field] = parse_time(text)
         except ValueError as err:
-            problems.append(Problem(name, str(err)))
+            hint = "; a + is written %2B in a query" if text is not None and " " in text else ""
+            problems.append(Problem(name, f"{err}{hint}"))
     if problems:
         raise InvalidError(problems)
     where = JobFilter(

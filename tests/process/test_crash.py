@@ -63,12 +63,7 @@ async def test_kill_9_under_load_with_a_ledger_on_both_sides(tmp_path: Path, tar
 
 async def test_a_job_under_way_when_it_dies_is_sent_again(tmp_path: Path, target: Target) -> None:
     """At once, with the same delivery id and the next attempt number, though it has no retries."""
-    hanging = asyncio.Event()
-
-    async def hang(_request: object) -> None:
-        await hanging.wait()
-
-    target.answers = [hang, hang]
+    released = target.hold(2)
     async with process(tmp_path / "state") as fliqd:
         await fliqd.start()
         again = (await fliqd("POST", "/v1/jobs", {"url": target.url, "delay": 0})).body
@@ -81,7 +76,7 @@ async def test_a_job_under_way_when_it_dies_is_sent_again(tmp_path: Path, target
         failed = await fliqd.job(never["id"])
         assert (failed["status"], failed["attempts"]) == ("failed", 0)
         assert failed["last_error"].startswith("interrupted: ")
-        hanging.set()
+        released.set()
     hits = [hit for hit in target.hits if hit.headers["X-Fliq-Delivery-Id"] == again["id"]]
     assert [hit.headers["X-Fliq-Attempt"] for hit in hits] == ["1", "2"]
     assert len(target.hits) == 3
@@ -108,15 +103,9 @@ async def test_jobs_that_came_due_meanwhile_run_late(tmp_path: Path, target: Tar
 
 async def test_one_slow_target_of_a_crash_does_not_hold_up_the_others(tmp_path: Path, target: Target) -> None:
     """Jobs that a crash cut off leave one after the other, but none waits for another's answer."""
-    hanging = asyncio.Event()
-
-    async def hang(_request: object) -> aiohttp.web.Response:
-        await hanging.wait()
-        return aiohttp.web.Response()
-
     async with process(tmp_path / "state") as fliqd:
         await fliqd.start()
-        target.answers = [hang] * 5
+        released = target.hold(5)
         jobs = [await fliqd.create(url=target.url, delay=0) for _ in range(4)]
         await target.received(4)
         await fliqd.kill()
@@ -124,5 +113,5 @@ async def test_one_slow_target_of_a_crash_does_not_hold_up_the_others(tmp_path: 
         for job in jobs[1:]:
             await fliqd.until(job["id"], "success")
         assert (await fliqd.job(jobs[0]["id"]))["status"] == "running"
-        hanging.set()
+        released.set()
         await fliqd.until(jobs[0]["id"], "success")

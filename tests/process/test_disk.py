@@ -1,6 +1,5 @@
 """A disk that is full, or fails: nothing acknowledged is lost, what cannot go on says so."""
 
-import asyncio
 import os
 import resource
 import shutil
@@ -32,15 +31,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 async def test_a_full_disk_stops_nothing_for_good(small_disk: Path, target: Target) -> None:
     """Full: 503 and Retry-After, not ready, outcomes wait. Freed: everything goes on, nothing was lost."""
-    hold = asyncio.Event()
-
-    async def answer_later(_request: object) -> aiohttp.web.Response:
-        await hold.wait()
-        return aiohttp.web.Response()
-
     async with process(small_disk / "state") as fliqd:
         await fliqd.start()
-        target.answers = [answer_later]
+        released = target.hold()
         under_way = await fliqd.create(url=target.url, delay=0)
         await target.received(1)
         accepted = [under_way["id"]]
@@ -55,7 +48,7 @@ async def test_a_full_disk_stops_nothing_for_good(small_disk: Path, target: Targ
         assert (await fliqd("GET", "/readyz")).status == 503
         assert (await fliqd("GET", "/healthz")).status == 200
         assert (await fliqd("GET", "/v1/status")).body["status"] == "failing"
-        hold.set()
+        released.set()
 
         async def waits() -> bool | None:
             return any(event["event"] == "attempt.record_waits" for event in fliqd.log) or None

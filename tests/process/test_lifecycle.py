@@ -7,19 +7,12 @@ import stat
 from pathlib import Path
 
 import pytest
-from aiohttp import web
 
 from tests.support import Target, process, until
 
 
 async def test_sigterm_lets_attempts_finish(tmp_path: Path, target: Target) -> None:
-    slow = asyncio.Event()
-
-    async def answer_later(_request: web.Request) -> web.Response:
-        await slow.wait()
-        return web.Response()
-
-    target.answers = [answer_later]
+    released = target.hold()
     async with process(tmp_path / "state") as fliqd:
         await fliqd.start()
         job = await fliqd.create(url=target.url, delay=0)
@@ -31,7 +24,7 @@ async def test_sigterm_lets_attempts_finish(tmp_path: Path, target: Target) -> N
             return any(event["event"] == "dispatcher.draining" for event in fliqd.log) or None
 
         await until(draining, "the drain")
-        slow.set()
+        released.set()
         assert await fliqd.ended() == 0
         await fliqd.start()
         done = await fliqd.job(job["id"])
@@ -40,19 +33,13 @@ async def test_sigterm_lets_attempts_finish(tmp_path: Path, target: Target) -> N
 
 async def test_what_does_not_finish_within_the_grace_is_handed_back(tmp_path: Path, target: Target) -> None:
     """It costs no retry, and is sent again at the next start."""
-    hanging = asyncio.Event()
-
-    async def hang(_request: web.Request) -> web.Response:
-        await hanging.wait()
-        return web.Response()
-
-    target.answers = [hang]
+    released = target.hold()
     async with process(tmp_path / "state", FLIQD_DISPATCH__SHUTDOWN_GRACE="0.1") as fliqd:
         await fliqd.start()
         job = await fliqd.create(url=target.url, delay=0)
         await target.received(1)
         assert await fliqd.kill(signal.SIGTERM) == 0
-        hanging.set()
+        released.set()
         await fliqd.start()
         done = await fliqd.until(job["id"], "success")
         assert (done["executions"], done["attempts"]) == (2, 1)
@@ -60,13 +47,7 @@ async def test_what_does_not_finish_within_the_grace_is_handed_back(tmp_path: Pa
 
 
 async def test_a_second_signal_means_now(tmp_path: Path, target: Target) -> None:
-    hanging = asyncio.Event()
-
-    async def hang(_request: web.Request) -> web.Response:
-        await hanging.wait()
-        return web.Response()
-
-    target.answers = [hang]
+    released = target.hold()
     async with process(tmp_path / "state") as fliqd:
         await fliqd.start()
         await fliqd.create(url=target.url, delay=0)
@@ -79,7 +60,7 @@ async def test_a_second_signal_means_now(tmp_path: Path, target: Target) -> None
 
         await until(draining, "the drain")
         assert await fliqd.kill(signal.SIGINT) == 130
-        hanging.set()
+        released.set()
 
 
 async def test_a_second_daemon_is_refused(tmp_path: Path) -> None:
@@ -167,13 +148,7 @@ async def test_a_unix_socket(tmp_path: Path) -> None:
 
 
 async def test_while_it_stops_it_still_answers_who_reads(tmp_path: Path, target: Target) -> None:
-    slow = asyncio.Event()
-
-    async def answer_later(_request: web.Request) -> web.Response:
-        await slow.wait()
-        return web.Response()
-
-    target.answers = [answer_later]
+    released = target.hold()
     async with process(tmp_path / "state") as fliqd:
         await fliqd.start()
         job = await fliqd.create(url=target.url, delay=0)
@@ -189,7 +164,7 @@ async def test_while_it_stops_it_still_answers_who_reads(tmp_path: Path, target:
         refused = await fliqd("POST", "/v1/jobs", {"url": target.url, "delay": 0})
         assert (refused.status, refused.code) == (503, "shutting_down")
         assert int(refused.headers["Retry-After"]) > 0
-        slow.set()
+        released.set()
         assert await fliqd.ended() == 0
 
 
