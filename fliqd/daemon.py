@@ -6,6 +6,7 @@ import errno
 import gc
 import os
 import random
+import resource
 import secrets
 import signal
 import sqlite3
@@ -343,6 +344,8 @@ def _remove_stale_socket(path: Path) -> None:
 async def serve(config: Config) -> FliqdError | None:
     """Run until a signal or a fatal error; return the error. A second signal ends the process at once."""
     os.umask(0o077)  # whatever is made is for this user alone
+    _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))  # a connection is a file
     # A thread of the store that has waited for the disk gets its turn ten times sooner than by default, and the
     # garbage collector runs for every ten thousand new objects, not for every 700: measured, a quarter of a create.
     sys.setswitchinterval(0.0005)

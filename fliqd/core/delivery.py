@@ -6,7 +6,7 @@ import msgspec
 
 
 class ErrorCode(StrEnum):
-    """Why an attempt got no answer that counts; closed, documented in docs/reference/errors.md."""
+    """Why an attempt got no answer that counts; closed, documented in docs/reference/api.md."""
 
     DNS = "dns"
     CONNECT_REFUSED = "connect_refused"

@@ -1,10 +1,13 @@
 """Room is made in time: by age, number and size; and what happens when there is none."""
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from fliqd.store.base import JobFilter
+from fliqd.store.sqlite import store as sqlite_store
 from tests.support import RunningDaemon, Target, until
 
 BIG = "x" * 200_000
@@ -85,3 +88,18 @@ async def takes_work(fliqd: RunningDaemon, target: Target) -> bool | None:
     assert fliqd.daemon is not None
     await fliqd.daemon.beat()
     return answer.status == 201 or None
+
+
+async def test_more_creates_than_the_disk_can_take_are_turned_away(
+    fliqd: RunningDaemon, target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rather than have all of them wait ever longer; those that are in are kept."""
+    monkeypatch.setattr(sqlite_store, "MOST_WAITING", 50)
+    batch = {"jobs": [{"url": target.url, "delay": "1h"}] * 40}
+    answers = await asyncio.gather(*(fliqd("POST", "/v1/jobs/batch", batch) for _ in range(20)))
+    codes = {(answer.status, None if answer.status == 200 else answer.code) for answer in answers}
+    assert codes == {(200, None), (503, "busy")}
+    kept = sum(answer.status == 200 for answer in answers)
+    assert fliqd.daemon is not None
+    found = await fliqd.daemon._store.jobs(JobFilter(), before_pk=None, limit=1_000)  # noqa: SLF001
+    assert len(found) == kept * 40

@@ -22,6 +22,7 @@ from fliqd.store.sqlite.writer import SplitBatchError, Transaction, Writer
 READERS: Final = 2  # a long list on one leaves the other for look-ups
 RECORD_LINGER_S: Final = 0.010  # outcomes wait this long for company; nobody waits for them
 BEFORE_ALL: Final = (1 << 63) - 1
+MOST_WAITING: Final = 20_000  # rows before the writer beyond which a create is turned away, rather than all be late
 PROBE_BYTES: Final = 64 * 1024  # more than an ordinary create needs: where this fits, work can go on
 ROW_BYTES: Final = 1_000  # about what a job takes besides its body, indexes included
 PAGE_BYTES: Final = 4096  # SQLite's default, which our files have
@@ -163,6 +164,8 @@ class SqliteStore:
     # Jobs
 
     async def create_jobs(self, jobs: Sequence[Job]) -> list[Created]:
+        if self._writer.waiting > MOST_WAITING:
+            raise UnavailableError("more creates wait than the disk can take; nothing was written", "busy", 1)
         return await self._writer.write(self._create, jobs, rows=len(jobs))
 
     def _create(self, tx: Transaction, batches: list[Sequence[Job]]) -> Sequence[list[Created] | Exception]:

@@ -100,6 +100,7 @@ class Writer:
         self._linger: asyncio.TimerHandle | None = None
         self._closing = False
         self._fatal: FliqdError | None = None
+        self.waiting = 0  # rows
         self.commits = 0
         self.blocked: str | None = None  # why the last transaction failed for want of space
         self._task = asyncio.create_task(self._run(), name="store-writer")
@@ -122,6 +123,7 @@ class Writer:
             raise self._fatal or UnavailableError("fliqd is shutting down", "shutting_down")
         done: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Write(apply, item, rows, done))
+        self.waiting += rows
         if not linger_s or len(self._waiting) >= BATCH_ROWS:
             self._go.set()
         elif self._linger is None:
@@ -154,6 +156,7 @@ class Writer:
         while self._waiting and (not batch or self._waiting[0].rows <= room):
             batch.append(self._waiting.popleft())
             room -= batch[-1].rows
+            self.waiting -= batch[-1].rows
         return batch
 
     async def _settle(self, batch: list[_Write]) -> None:
