@@ -21,7 +21,7 @@ from typing import Any, Final, Self, cast
 import structlog
 from aiohttp import web
 
-from fliqd import __version__, keyfiles
+from fliqd import RELEASED_MS, __version__, keyfiles
 from fliqd.api import app as api
 from fliqd.api.origin import Doorkeeper
 from fliqd.api.server import EdgeRunner
@@ -168,7 +168,7 @@ class Daemon:
             tokens=tokens,
             doorkeeper=Doorkeeper(_own_names(settings)),
             new_request_id=new_request_id,
-            stopping=lambda: self._stopping,
+            closed=self._closed,
         )
         runner = EdgeRunner(application, edge, new_request_id=new_request_id, shutdown_timeout=API_GRACE_S)
         gate.keep_off(await self._listen(runner, settings.server.listen))
@@ -202,8 +202,8 @@ class Daemon:
         """Return why it cannot take work, None when it can; asks the disk again if that was full."""
         if self.fatal.done():
             return str(self.fatal.result())
-        if self._stopping:
-            return "fliqd is shutting down"
+        if (closed := self._closed()) is not None:
+            return str(closed)
         if self._store.blocked is not None:
             with contextlib.suppress(UnavailableError):
                 await self._store.probe()
@@ -232,6 +232,19 @@ class Daemon:
             },
             "config": str(self._config.file) if self._config.file else None,
         }
+
+    def _closed(self) -> UnavailableError | None:
+        """Return why no write is taken right now, whatever it is."""
+        if self._stopping:
+            return UnavailableError("fliqd is shutting down; nothing was changed", "shutting_down")
+        now_ms = self._clock.now_ms()
+        if now_ms < RELEASED_MS:
+            # "In five minutes" by such a clock would be due the moment it is set.
+            return UnavailableError(
+                f"this machine's clock says {format_time(now_ms)}, before this fliqd was made: it has not been set yet",
+                "clock_not_set",
+            )
+        return None
 
     # Parts of the start
 

@@ -46,7 +46,7 @@ class Edge:
         tokens: Tokens | None,
         doorkeeper: Doorkeeper,
         new_request_id: Callable[[], str],
-        stopping: Callable[[], bool],
+        closed: Callable[[], UnavailableError | None],
     ) -> None:
         self._dispatch: Handler = app._handle  # noqa: SLF001 -- what aiohttp's own server calls
         self._plain: Mapping[tuple[str, str], Handler] = {
@@ -57,12 +57,12 @@ class Edge:
         self._tokens = tokens
         self._doorkeeper = doorkeeper
         self._new_request_id = new_request_id
-        self._stopping = stopping
+        self._closed = closed
 
     def _check_open(self, method: str) -> None:
-        """Raise UnavailableError for a write while the daemon is stopping; reading goes on to the end."""
-        if method not in ("GET", "HEAD") and self._stopping():
-            raise UnavailableError("fliqd is shutting down; nothing was changed", "shutting_down")
+        """Raise UnavailableError for a write while none is taken; reading goes on."""
+        if method not in ("GET", "HEAD") and (reason := self._closed()) is not None:
+            raise reason
 
     async def __call__(self, request: web.Request) -> web.StreamResponse:
         headers = request.headers

@@ -306,3 +306,16 @@ async def test_a_clock_set_forward_runs_what_is_due_once(fliqd: RunningDaemon, t
     last = await fliqd.create(url=target.url, delay=0)
     await fliqd.until(last["id"], "success")
     assert len(target.hits) == 4
+
+
+async def test_a_clock_that_was_never_set(fliqd: RunningDaemon, target: Target) -> None:
+    """Before the program was made, no time means anything: nothing is taken, what is there waits."""
+    job = await fliqd.create(url=target.url, delay="1h")
+    fliqd.clock.step(-timedelta(days=365 * 50))
+    refused = await fliqd("POST", "/v1/jobs", {"url": target.url, "delay": 0})
+    assert (refused.status, refused.code) == (503, "clock_not_set")
+    assert (await fliqd("GET", "/readyz")).status == 503
+    assert (await fliqd.job(job["id"]))["status"] == "scheduled"
+    fliqd.clock.step(timedelta(days=365 * 50, hours=1))
+    await fliqd.until(job["id"], "success")
+    assert (await fliqd("GET", "/readyz")).status == 200
