@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import sqlite3
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
@@ -22,6 +23,7 @@ R = TypeVar("R")
 
 BATCH_ROWS: Final = 2_000  # a transaction takes no more writes after so many rows, so that none waits long
 INSERT_SIZES: Final = (32, 8, 2, 1)  # rows a statement; few sizes, so that each is prepared once
+GATHER_S: Final = 0.003
 DAMAGED: Final = frozenset({"SQLITE_CORRUPT", "SQLITE_NOTADB"})
 LATER: Final = frozenset({"SQLITE_BUSY", "SQLITE_LOCKED"})
 
@@ -145,10 +147,22 @@ class Writer:
                     self._linger.cancel()
                     self._linger = None
                 while self._waiting:
+                    await self._gather()
                     await self._settle(self._next_batch())
         except Exception as err:
             log.exception("store.writer_died")
             self._die(StoreIOError(f"the store's writer died: {err!r}"), [])
+
+    async def _gather(self) -> None:
+        """Let those come along who are on their way: as long as each turn of the loop brings more, for a moment.
+
+        An idle loop commits at once. A busy one would commit a few at a time, and pay for each commit.
+        """
+        ends = time.monotonic() + GATHER_S
+        seen = 0
+        while seen < len(self._waiting) and time.monotonic() < ends:
+            seen = len(self._waiting)
+            await asyncio.sleep(0)
 
     def _next_batch(self) -> list[_Write]:
         batch: list[_Write] = []
