@@ -12,7 +12,7 @@ import signal
 import sqlite3
 import stat
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +28,7 @@ from fliqd.api.server import EdgeRunner
 from fliqd.clock import Clock, SystemClock
 from fliqd.config import Config
 from fliqd.core.drafts import Defaults
+from fliqd.core.due_heap import DueEntry
 from fliqd.core.egress import EgressPolicy, Policy
 from fliqd.core.signing import Signer, new_secret
 from fliqd.core.times import format_time, maybe_time
@@ -58,6 +59,7 @@ class Daemon:
         self._config = config
         self._clock = clock
         self._started_ms = clock.now_ms()
+        self._started = clock.monotonic()
         self._cleanup = AsyncExitStack()
         self.fatal: asyncio.Future[FliqdError] = asyncio.get_running_loop().create_future()
         self.urls: list[str] = []
@@ -137,6 +139,7 @@ class Daemon:
                 response_limit=dispatch.response_limit,
                 follow_redirects=egress.follow_redirects,
             ),
+            give_back=self._offer_again,
         )
         self._scheduler = scheduler = Scheduler(store=store, clock=self._clock, hand_over=dispatcher.hand_over)
         self._janitor = Janitor(
@@ -170,7 +173,13 @@ class Daemon:
             new_request_id=new_request_id,
             closed=self._closed,
         )
-        runner = EdgeRunner(application, edge, new_request_id=new_request_id, shutdown_timeout=API_GRACE_S)
+        runner = EdgeRunner(
+            application,
+            edge,
+            new_request_id=new_request_id,
+            max_connections=_api_connections(dispatch.max_in_flight),
+            shutdown_timeout=API_GRACE_S,
+        )
         gate.keep_off(await self._listen(runner, settings.server.listen))
 
         self._cleanup.push_async_callback(runner.cleanup)
@@ -218,7 +227,7 @@ class Daemon:
             "problem": self._store.blocked,
             "time": format_time(now_ms),
             "started_at": format_time(self._started_ms),
-            "uptime_seconds": (now_ms - self._started_ms) // 1000,
+            "uptime_seconds": int(self._clock.monotonic() - self._started),
             "pid": os.getpid(),
             "listen": self.urls,
             "in_flight": self._dispatcher.in_flight,
@@ -255,8 +264,10 @@ class Daemon:
         file = state_dir / ADMIN_TOKEN_FILE
         wanted = not await tokens.load() or keyfiles.is_empty(file)  # emptied by an operator who has lost it
         if wanted:
-            _, text = await tokens.create("admin", ALL_SCOPES)
+            # The file first: a token that is in the store alone would lock everybody out.
+            token, text = tokens.draft("admin", ALL_SCOPES)
             keyfiles.write(file, text)
+            await tokens.add(token)
             log.info("daemon.first_token", file=str(file))
         return tokens
 
@@ -293,8 +304,8 @@ class Daemon:
 
         def ended(task: asyncio.Task[None]) -> None:
             if not task.cancelled() and (err := task.exception()) is not None:
-                log.error("daemon.loop_died", loop=name, exc_info=err)
                 self._fail(err if isinstance(err, FliqdError) else FliqdError(f"the {name} died: {err!r}"))
+                log.error("daemon.loop_died", loop=name, exc_info=err)
 
         task.add_done_callback(ended)
 
@@ -320,6 +331,9 @@ class Daemon:
         else:
             log.info("clock.retries_moved", jobs=moved, by_s=by_ms / 1000)
 
+    def _offer_again(self, entries: Sequence[DueEntry]) -> None:
+        self._scheduler.offer(entries)
+
     def _fail(self, error: FliqdError) -> None:
         if not self.fatal.done():
             self.fatal.set_result(error)
@@ -337,8 +351,25 @@ async def _open(runner: web.AppRunner, place: Listen) -> str:
     return replace(place, port=port).url
 
 
+def _unhandled(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log what nobody else took, once a second at most: accepting without a file descriptor left fails in a flood."""
+    global _told_at  # noqa: PLW0603 -- one loop, one handler
+    if loop.time() - _told_at >= 1.0:
+        _told_at = loop.time()
+        log.error("loop.unhandled", what=context.get("message"), error=repr(context.get("exception")))
+
+
+_told_at = 0.0
+
+
 def _cannot_reload() -> None:
     log.warning("daemon.no_reload", hint="this version reads its configuration at the start alone: restart it")
+
+
+def _api_connections(max_in_flight: int) -> int:
+    """Return how many clients may be connected: each is a file, and deliveries need theirs whatever clients do."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(32, min(10_000, files - 2 * max_in_flight - 64))
 
 
 def _own_names(settings: Settings) -> Iterator[str]:
@@ -376,6 +407,7 @@ async def serve(config: Config) -> FliqdError | None:
     # Where there is a terminal, it has been closed; elsewhere it is how one asks a daemon to read its files again.
     loop.add_signal_handler(signal.SIGHUP, stop if sys.stderr.isatty() else _cannot_reload)
     clock = SystemClock()
+    loop.set_exception_handler(_unhandled)
     daemon = await Daemon.start(config, clock)
 
     async def alive() -> None:

@@ -1,8 +1,9 @@
 """What the daemon says: events with keys, for people on a terminal, as JSON or logfmt otherwise."""
 
+import contextlib
 import logging
 import sys
-from typing import Final
+from typing import Final, TextIO, cast
 
 import structlog
 from structlog.typing import Processor
@@ -13,6 +14,22 @@ LEVELS: Final = {
     "warning": logging.WARNING,
     "error": logging.ERROR,
 }
+
+
+class Sink:
+    """Takes what is said, and swallows it when nobody listens: a full disk or a closed terminal stops no work."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.flush()
 
 
 def configure(level: str, style: str) -> None:
@@ -37,6 +54,6 @@ def configure(level: str, style: str) -> None:
     structlog.configure(
         processors=shared + by_style[style],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(file=cast("TextIO", Sink(sys.stderr))),
         cache_logger_on_first_use=True,
     )

@@ -31,7 +31,7 @@ async def json_body(request: web.Request) -> bytes:
             return await request.read()
     except TimeoutError:
         raise SlowError(f"the body did not come within {BODY_S:g} s") from None
-    except RequestPayloadError:
+    except (RequestPayloadError, ConnectionError):
         raise SlowError("the body broke off") from None
 
 

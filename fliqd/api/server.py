@@ -34,6 +34,9 @@ class EdgeHandler(RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        if len(self._edge_server.connections) > self._edge_server.max_connections:
+            self.force_close()
+            return
         opened = transport.get_extra_info("socket")
         if opened is not None and opened.family in (socket.AF_INET, socket.AF_INET6):
             # A client that reads nothing is cut by the kernel (tcp(7)), however long its window stays shut.
@@ -98,7 +101,9 @@ class EdgeHandler(RequestHandler):
 class EdgeServer(web.Server):
     """Makes an EdgeHandler for each connection; requests go to `edge`."""
 
-    def __init__(self, app: web.Application, edge: Edge, new_request_id: Callable[[], str]) -> None:
+    def __init__(
+        self, app: web.Application, edge: Edge, new_request_id: Callable[[], str], max_connections: int
+    ) -> None:
         handler = app._make_handler(  # noqa: SLF001 -- as aiohttp's own AppRunner does
             access_log=None,
             keepalive_timeout=IDLE_S,
@@ -106,9 +111,11 @@ class EdgeServer(web.Server):
             max_line_size=MAX_HEAD,
             max_field_size=MAX_HEAD,
             max_headers=MAX_HEADERS,
+            auto_decompress=False,  # a packed body is refused, not unpacked
         )
         super().__init__(edge, request_factory=handler.request_factory, **handler._kwargs)  # type: ignore[arg-type]  # noqa: SLF001
         self.new_request_id = new_request_id
+        self.max_connections = max_connections
 
     def __call__(self) -> RequestHandler:
         return EdgeHandler(self, loop=self._loop, **self._kwargs)
@@ -117,15 +124,22 @@ class EdgeServer(web.Server):
 class EdgeRunner(web.AppRunner):
     """Runs the application behind its edge."""
 
-    __slots__ = ("_edge", "_new_request_id")
+    __slots__ = ("_edge", "_max_connections", "_new_request_id")
 
     def __init__(
-        self, app: web.Application, edge: Edge, *, new_request_id: Callable[[], str], shutdown_timeout: float
+        self,
+        app: web.Application,
+        edge: Edge,
+        *,
+        new_request_id: Callable[[], str],
+        max_connections: int,
+        shutdown_timeout: float,
     ) -> None:
         super().__init__(app, handle_signals=False, shutdown_timeout=shutdown_timeout)
         self._edge = edge
         self._new_request_id = new_request_id
+        self._max_connections = max_connections
 
     async def _make_server(self) -> web.Server:
         await super()._make_server()
-        return EdgeServer(self.app, self._edge, self._new_request_id)
+        return EdgeServer(self.app, self._edge, self._new_request_id, self._max_connections)

@@ -1,11 +1,14 @@
 """`fliqd serve`: run the daemon."""
 
+import contextlib
 import os
 import sys
+import traceback
 
 import click
 
 from fliqd.cli.output import example
+from fliqd.errors import FliqdError
 
 
 @click.command("serve", epilog=example("fliqd serve --config /etc/fliqd/config.toml"))
@@ -25,9 +28,17 @@ def command(file: str | None) -> None:
     from fliqd.daemon import serve  # noqa: PLC0415 -- likewise
 
     logs.configure(config.settings.log.level, config.settings.log.format)
-    error = asyncio.run(serve(config))
+    try:
+        error = asyncio.run(serve(config))
+    except FliqdError:
+        raise
+    except Exception:  # noqa: BLE001 -- whatever it is, it ends here
+        with contextlib.suppress(OSError):
+            traceback.print_exc()
+        os._exit(FliqdError.exit_code)  # a thread of the store must not keep a process that is dead
     if error is not None:
-        click.echo(f"fliqd: {error}", err=True)
-        sys.stderr.flush()
+        with contextlib.suppress(OSError):  # nobody may be listening any more
+            click.echo(f"fliqd: {error}", err=True)
+            sys.stderr.flush()
         # The store's threads may hang in a failed disk; the process must not wait for them.
         os._exit(error.exit_code)

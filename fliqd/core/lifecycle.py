@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from fliqd.core.drafts import in_order, together
-from fliqd.core.model import TRANSITIONS, Job, JobStatus
+from fliqd.core.model import QUARANTINE, TRANSITIONS, Job, JobStatus
 from fliqd.errors import ConflictError, InvalidError
 
 S = JobStatus
@@ -43,6 +43,8 @@ def update(job: Job, fields: dict[str, Any], now_ms: int) -> Job:
         raise ConflictError(f"the job is {job.status}; only a waiting one can be changed", "not_editable")
     if job.status is not S.SCHEDULED:
         fields = {**fields, "next_attempt_ms": None}
+    if job.lane == QUARANTINE:
+        fields = {**fields, "lane": QUARANTINE}  # what it may have done to the daemon, it did
     changed = msgspec.structs.replace(job, **fields, updated_ms=now_ms)
     problems = list(
         together(

@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 LONGEST_WAIT_S: Final = 86_400.0
-_DELTA: Final = re.compile(r"\d{1,10}", re.ASCII)
+_DELTA: Final = re.compile(r"\d{1,4000}", re.ASCII)
 
 
 class BackoffKind(StrEnum):

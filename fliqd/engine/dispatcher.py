@@ -56,6 +56,7 @@ class Dispatcher:
         spread: Callable[[], float],
         owner: str,
         limits: Limits,
+        give_back: Callable[[Sequence[DueEntry]], None],
     ) -> None:
         self._store = store
         self._sender = sender
@@ -64,13 +65,16 @@ class Dispatcher:
         self._spread = spread
         self._owner = owner
         self._limits = limits
+        self._give_back = give_back
         self._lanes = Lanes(limits.max_in_flight_per_host)
         self._claimed: asyncio.Queue[Job] = asyncio.Queue()
         self._workers: list[asyncio.Task[None]] = []
         self._idle_workers = 0
         self._in_flight: dict[int, Job] = {}
         self._unsent: set[int] = set()  # claimed, and the request has surely not left yet
-        self._left: set[int] = set()  # still under way, but their lane has gone on
+        self._lane_of: dict[int, str] = {}  # the lane whose slot an attempt holds: that of its entry, not of the job,
+        # which may have been changed since it was offered
+        self._latest_due_ms = 0
         self._changed = asyncio.Event()
         self._all_done = asyncio.Event()
         self._stopping = False
@@ -97,6 +101,7 @@ class Dispatcher:
 
     def hand_over(self, entries: Sequence[DueEntry]) -> None:
         """Take in jobs that are due."""
+        self._latest_due_ms = max(self._latest_due_ms, entries[-1].due_ms)
         self._lanes.offer(entries)
         self._changed.set()
 
@@ -136,22 +141,30 @@ class Dispatcher:
         await asyncio.gather(*self._workers, return_exceptions=True)
         if self._in_flight:
             jobs = list(self._in_flight.values())
-            await self._store.hand_back(
-                jobs, now_ms=self._clock.now_ms(), reason="fliqd was stopped before the answer came"
-            )
+            try:
+                await self._store.hand_back(
+                    jobs, now_ms=self._clock.now_ms(), reason="fliqd was stopped before the answer came"
+                )
+            except FliqdError as err:
+                log.error("dispatcher.not_handed_back", jobs=len(jobs), error=str(err))  # noqa: TRY400 -- it says enough
 
     async def _hand_back_unsent(self) -> None:
         """Undo the claims whose request has not left; nobody will see that they were made."""
         jobs = [self._in_flight.pop(pk) for pk in list(self._unsent)]
         self._unsent.clear()
-        if jobs:
+        if not jobs:
+            return
+        try:
             await self._store.unclaim(jobs, self._clock.now_ms())
+        except FliqdError as err:
+            log.error("dispatcher.not_unclaimed", jobs=len(jobs), error=str(err))  # noqa: TRY400 -- it says enough
 
     async def _claim(self, entries: list[DueEntry]) -> None:
         now_ms = self._clock.now_ms()
+        until_ms = now_ms + LEAD_MS
         try:
             jobs = await self._store.claim(
-                [entry.pk for entry in entries], owner=self._owner, now_ms=now_ms, until_ms=now_ms + LEAD_MS
+                [entry.pk for entry in entries], owner=self._owner, now_ms=now_ms, until_ms=until_ms
             )
         except UnavailableError as err:
             log.warning("dispatcher.claim_failed", error=str(err))
@@ -159,14 +172,21 @@ class Dispatcher:
                 self._lanes.give_back(entry)
             await asyncio.sleep(BACK_OFF_S)
             return
-        came = {job.pk for job in jobs}
-        for entry in entries:
-            if entry.pk not in came:
-                self._lanes.done(entry.lane)
+        lanes = {entry.pk: entry.lane for entry in entries}
         for job in jobs:
             self._in_flight[job.pk] = job
+            self._lane_of[job.pk] = lanes.pop(job.pk)
             self._unsent.add(job.pk)
             self._claimed.put_nowait(job)
+        early = []
+        for entry in entries:
+            if entry.pk in lanes:
+                self._lanes.done(entry.lane)
+                if entry.due_ms > until_ms:
+                    early.append(entry)
+        if early:
+            # The clock has been set back since they were handed over: they are due, but not yet again.
+            self._give_back(early)
         while self._idle_workers < self._claimed.qsize() and len(self._workers) < self._limits.max_in_flight:
             worker = asyncio.create_task(self._work(), name=f"worker-{len(self._workers)}")
             worker.add_done_callback(self._worker_ended)
@@ -179,7 +199,8 @@ class Dispatcher:
             self._changed.set()
 
     async def _refill(self, lane: str, place: tuple[int, int]) -> None:
-        until_ms = self._clock.now_ms() + LEAD_MS
+        # Up to what has been handed over, even if the clock has been set back since.
+        until_ms = max(self._clock.now_ms() + LEAD_MS, self._latest_due_ms)
         try:
             entries = await self._store.due_page(start=place, until_ms=until_ms, lane=lane, limit=LANE_ROOM)
         except UnavailableError as err:
@@ -229,17 +250,15 @@ class Dispatcher:
             )
         )
         self._leave_lane(job)
-        self._left.discard(job.pk)
         del self._in_flight[job.pk]
         self._changed.set()
         if not self._in_flight:
             self._all_done.set()
 
     def _leave_lane(self, job: Job) -> None:
-        """Make room in a job's lane, once."""
-        if self._in_flight.get(job.pk) is job and job.pk not in self._left:
-            self._left.add(job.pk)
-            self._lanes.done(job.lane)
+        """Make room in the lane that an attempt holds a slot of, once."""
+        if self._in_flight.get(job.pk) is job and (lane := self._lane_of.pop(job.pk, None)) is not None:
+            self._lanes.done(lane)
             self._changed.set()
 
     async def _send(self, job: Job, now_ms: int) -> Response:
@@ -296,12 +315,15 @@ class Dispatcher:
             error_code=settlement.error_code and str(settlement.error_code),
             late_ms=end.late_ms,
         )
+        tries = 0
         while True:
+            tries += 1
             try:
                 if not await self._store.finish(end):
                     log.error("attempt.not_ours", job_id=end.job.id, attempt=end.job.executions)
             except UnavailableError as err:
-                log.warning("attempt.record_waits", job_id=end.job.id, error=str(err))
+                if tries == 1:
+                    log.warning("attempt.record_waits", job_id=end.job.id, error=str(err))
                 await asyncio.sleep(BACK_OFF_S)
             except FliqdError as err:
                 log.error("attempt.record_failed", job_id=end.job.id, error=str(err))  # noqa: TRY400 -- the store ends the process

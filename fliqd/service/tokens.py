@@ -60,12 +60,21 @@ class Tokens:
 
     async def create(self, name: str, scopes: tuple[str, ...]) -> tuple[Token, str]:
         """Make a token; return it with its text, which is shown this once."""
+        token, text = self.draft(name, scopes)
+        await self.add(token)
+        return token, text
+
+    def draft(self, name: str, scopes: tuple[str, ...]) -> tuple[Token, str]:
+        """Return a token that is not known yet, with its text."""
         token_id = f"tok_{self._new_ulid()}"
         text = self.text(token_id)
-        token = Token(id=token_id, name=name, hash=_digest(text), scopes=scopes, created_ms=self._clock.now_ms())
+        now_ms = self._clock.now_ms()
+        return Token(id=token_id, name=name, hash=_digest(text), scopes=scopes, created_ms=now_ms), text
+
+    async def add(self, token: Token) -> None:
+        """Make a token known."""
         await self._store.add_token(token)
         self._by_hash[token.hash] = token
-        return token, text
 
     async def revoke(self, token_id: str) -> None:
         """Remove a token; it is refused from this moment on. Raises NotFoundError, ConflictError."""

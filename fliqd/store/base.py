@@ -32,6 +32,13 @@ class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
     scheduled_to_ms: int | None = None
 
 
+class Page(msgspec.Struct, frozen=True):
+    """A part of a list, and whether there is more of it."""
+
+    jobs: list[Job]
+    more: bool
+
+
 class Created(msgspec.Struct, frozen=True):
     """A job as the store has it; `replayed` when its idempotency key had made it before."""
 
@@ -81,8 +88,11 @@ class Store(Protocol):
     async def job(self, job_id: str) -> Job:
         """Return a job; raise NotFoundError."""
 
-    async def jobs(self, where: JobFilter, *, before_pk: int | None, limit: int) -> list[Job]:
-        """Return jobs, newest first, created before the one with `before_pk`."""
+    async def jobs(self, where: JobFilter, *, before_pk: int | None, limit: int) -> Page:
+        """Return up to `limit` jobs, newest first, created before the one with `before_pk`.
+
+        Fewer when their bodies come to much: a page is never more than a few megabytes, and at least one job.
+        """
 
     async def change_job(self, job_id: str, change: Callable[[Job], Job]) -> Job:
         """Replace a job that is not running by `change(job)`, read and written in one transaction.

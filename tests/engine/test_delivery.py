@@ -10,7 +10,7 @@ from standardwebhooks import Webhook
 
 from fliqd import __version__
 from fliqd.core.signing import Signer
-from tests.support import RunningDaemon, Target, until
+from tests.support import RunningDaemon, Target, serve_target, until
 
 HOUR = timedelta(hours=1)
 
@@ -319,3 +319,40 @@ async def test_a_clock_that_was_never_set(fliqd: RunningDaemon, target: Target) 
     fliqd.clock.step(timedelta(days=365 * 50, hours=1))
     await fliqd.until(job["id"], "success")
     assert (await fliqd("GET", "/readyz")).status == 200
+
+
+@pytest.mark.parametrize("back_ms", [50, 5_000, 3_600_000])
+async def test_a_clock_set_back_loses_no_job_that_was_already_due(
+    fliqd: RunningDaemon, target: Target, back_ms: int
+) -> None:
+    """Jobs that wait for a slot of their host when the clock is set back are due again, later, and leave then."""
+    released = target.hold(32)
+    jobs = [await fliqd.create(url=target.url, delay="1m") for _ in range(40)]
+    fliqd.clock.advance(timedelta(minutes=1))
+    await target.received(32)
+    fliqd.clock.advance(timedelta(milliseconds=-back_ms))
+    released.set()
+    for job in jobs[:32]:
+        await fliqd.until(job["id"], "success")
+    fliqd.clock.advance(timedelta(milliseconds=back_ms))
+    for job in jobs[32:]:
+        await fliqd.until(job["id"], "success")
+    assert len(target.hits) == 40
+
+
+async def test_a_job_whose_url_changes_while_it_waits_for_a_slot(fliqd: RunningDaemon, target: Target) -> None:
+    """It leaves for its new host, and its old host's slots are not mixed up."""
+    released = target.hold(32)
+    held = [await fliqd.create(url=target.url, delay=0) for _ in range(32)]
+    await target.received(32)
+    moved = [await fliqd.create(url=target.url, delay=0) for _ in range(5)]
+    async with serve_target() as other:
+        for job in moved:
+            assert (await fliqd("PATCH", f"/v1/jobs/{job['id']}", {"url": other.url})).status == 200
+        released.set()
+        for job in held + moved:
+            await fliqd.until(job["id"], "success")
+        assert len(other.hits) == 5
+    after = [await fliqd.create(url=target.url, delay=0) for _ in range(40)]
+    for job in after:
+        await fliqd.until(job["id"], "success")

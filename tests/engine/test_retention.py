@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from fliqd.store.base import JobFilter
 from fliqd.store.sqlite import store as sqlite_store
@@ -101,5 +102,39 @@ async def test_more_creates_than_the_disk_can_take_are_turned_away(
     assert codes == {(200, None), (503, "busy")}
     kept = sum(answer.status == 200 for answer in answers)
     assert fliqd.daemon is not None
-    found = await fliqd.daemon._store.jobs(JobFilter(), before_pk=None, limit=1_000)  # noqa: SLF001
+    found = (await fliqd.daemon._store.jobs(JobFilter(), before_pk=None, limit=1_000)).jobs  # noqa: SLF001
     assert len(found) == kept * 40
+
+
+@pytest.mark.parametrize("env", [{"max_db_size": "1MiB"}], indirect=True)
+async def test_live_jobs_that_fill_the_store_can_always_end(fliqd: RunningDaemon, target: Target) -> None:
+    """What retries add to a store that is full already stops neither claims nor outcomes."""
+    body = "y" * 1_500
+    jobs = []
+    while True:
+        target.answers = []
+        batch = [{"url": target.url, "delay": "1h", "max_retries": 9, "backoff": {"kind": "fixed", "initial": 0},
+                  "body": body} for _ in range(20)]  # fmt: skip
+        results = (await fliqd("POST", "/v1/jobs/batch", {"jobs": batch})).body
+        if "results" not in results:
+            assert results["error"]["code"] == "store_full"
+            break
+        jobs += [result["job"]["id"] for result in results["results"]]
+    target.answers = [web.Response(status=500, text="z" * 2_000) for _ in range(6 * len(jobs))]
+    fliqd.clock.advance(timedelta(hours=1))
+    for job_id in jobs:
+        await fliqd.until(job_id, "success", "failed")
+
+
+async def test_a_page_of_a_list_stays_small(fliqd: RunningDaemon) -> None:
+    """However large the bodies are; the cursor goes on from there."""
+    for number in range(12):
+        await fliqd.create(url="http://127.0.0.1:9/", delay="1h", body="x" * 900_000, name=str(number))
+    seen: list[str] = []
+    cursor = ""
+    while cursor is not None:
+        page = (await fliqd("GET", f"/v1/jobs?limit=100{cursor and '&cursor=' + cursor}")).body
+        assert 1 <= len(page["jobs"]) <= 5
+        seen += [job["name"] for job in page["jobs"]]
+        cursor = page["next_cursor"]
+    assert seen == [str(number) for number in reversed(range(12))]

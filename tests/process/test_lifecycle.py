@@ -1,14 +1,17 @@
 """Starting, stopping and refusing to: the real program, its signals and its exit codes."""
 
 import asyncio
+import json
+import os
 import signal
 import socket
 import stat
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.support import Target, process, until
+from tests.support import Api, Target, process, until
 
 
 async def test_sigterm_lets_attempts_finish(tmp_path: Path, target: Target) -> None:
@@ -213,3 +216,42 @@ async def test_a_state_directory_that_cannot_be_is_told(tmp_path: Path) -> None:
         await fliqd.launch()
         assert await fliqd.ended() == 74
         assert "cannot be made" in fliqd.said[-1]
+
+
+async def test_a_log_that_nobody_takes_stops_no_work(tmp_path: Path, target: Target) -> None:
+    """As with `| tee` that has died, or a terminal that was closed: jobs go on, and the stop is clean."""
+    state = tmp_path / "state"
+    reading, writing = os.pipe()
+    daemon = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "fliqd",
+        "serve",
+        env=os.environ
+        | {"STATE_DIRECTORY": str(state), "FLIQD_SERVER__LISTEN": "127.0.0.1:0", "FLIQD_LOG__LEVEL": "debug"},
+        stderr=writing,
+    )
+    os.close(writing)
+    with os.fdopen(reading) as said:
+        lines: list[str] = []
+        while not any("daemon.ready" in line for line in lines):
+            lines.append(await asyncio.to_thread(said.readline))
+    api = Api(json.loads(lines[-1])["listen"][0], (state / "admin.token").read_text().strip())
+    target.answers = [500]
+    for _ in range(3):
+        job = await api.create(url=target.url, delay=0)
+        await api.until(job["id"], "success", "failed")
+    await api.close()
+    daemon.send_signal(signal.SIGTERM)
+    assert await asyncio.wait_for(daemon.wait(), 20) == 0
+
+
+async def test_a_first_start_that_cannot_write_its_token_locks_nobody_out(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    (state / "admin.token.new").mkdir(parents=True)
+    async with process(state) as fliqd:
+        await fliqd.launch()
+        assert await fliqd.ended() == 74
+        (state / "admin.token.new").rmdir()
+        await fliqd.start()
+        assert (await fliqd("GET", "/v1/status")).status == 200

@@ -117,7 +117,7 @@ async def test_a_refused_job_takes_no_other_along(store: Store) -> None:
         return_exceptions=True,
     )
     assert [isinstance(outcome, ConflictError) for outcome in outcomes] == [False, True, True, False]
-    assert {job.id for job in await store.jobs(JobFilter(), before_pk=None, limit=9)} == {
+    assert {job.id for job in (await store.jobs(JobFilter(), before_pk=None, limit=9)).jobs} == {
         a_job(number).id for number in (1, 2, 4)
     }
 
@@ -125,9 +125,9 @@ async def test_a_refused_job_takes_no_other_along(store: Store) -> None:
 async def test_lists_are_newest_first_and_stay_right_while_jobs_come(store: Store) -> None:
     for number in range(1, 8):
         await store.create_jobs([a_job(number)])
-    page = await store.jobs(JobFilter(), before_pk=None, limit=3)
+    page = (await store.jobs(JobFilter(), before_pk=None, limit=3)).jobs
     await store.create_jobs([a_job(9)])
-    rest = await store.jobs(JobFilter(), before_pk=page[-1].pk, limit=9)
+    rest = (await store.jobs(JobFilter(), before_pk=page[-1].pk, limit=9)).jobs
     assert [int(job.id[4:]) for job in page + rest] == [7, 6, 5, 4, 3, 2, 1]
 
 
@@ -155,7 +155,7 @@ async def test_filters(store: Store, where: JobFilter, numbers: list[int]) -> No
         a_job(4, NOW + 20, tags=("x", "y")),
     )
     await store.change_job(a_job(1).id, lambda job: lifecycle.cancel(job, NOW))
-    found = await store.jobs(where, before_pk=None, limit=9)
+    found = (await store.jobs(where, before_pk=None, limit=9)).jobs
     assert [int(job.id[4:]) for job in found] == numbers
 
 
@@ -261,8 +261,8 @@ async def test_a_change_sees_and_leaves_a_whole_job(store: Store) -> None:
         job.id, lambda job: msgspec.structs.replace(job, tags=("y",), next_attempt_ms=NOW + 5, updated_ms=NOW + 1)
     )
     assert await store.job(job.id) == changed
-    assert await store.jobs(JobFilter(tag="x"), before_pk=None, limit=9) == []
-    assert await store.jobs(JobFilter(tag="y"), before_pk=None, limit=9) == [changed]
+    assert (await store.jobs(JobFilter(tag="x"), before_pk=None, limit=9)).jobs == []
+    assert (await store.jobs(JobFilter(tag="y"), before_pk=None, limit=9)).jobs == [changed]
     await claim(store, [job], NOW + 5)
     with pytest.raises(ConflictError):
         await store.change_job(job.id, lambda job: lifecycle.cancel(job, NOW))
@@ -298,7 +298,7 @@ async def test_a_cancelled_caller_leaves_nothing_half_done(store: Store) -> None
 
     await asyncio.gather(*(create(number) for number in range(300)))
     await store.create_jobs([a_job(5_000)])
-    found = {int(job.id[4:]) for job in await store.jobs(JobFilter(), before_pk=None, limit=2_000)}
+    found = {int(job.id[4:]) for job in (await store.jobs(JobFilter(), before_pk=None, limit=2_000)).jobs}
     assert set(range(0, 300, 2)) <= found
     assert {number + 1_000 for number in found if number < 1_000} == {n for n in found if 1_000 <= n < 5_000}
     assert len({entry.pk for entry in told}) == len(found)
@@ -344,8 +344,8 @@ async def test_the_oldest_finished_jobs_go_first_and_live_ones_never(store: Stor
     assert await store.nth_newest_finish_ms(5) is None
     assert await store.delete_finished(before_ms=NOW + 98, limit=99) == 2
     assert await store.delete_finished(before_ms=None, limit=1) == 1
-    assert {job.pk for job in await store.jobs(JobFilter(), before_pk=None, limit=9)} == {1, 2, 6, 7}
-    assert len(await store.jobs(JobFilter(tag="x"), before_pk=None, limit=9)) == 4
+    assert {job.pk for job in (await store.jobs(JobFilter(), before_pk=None, limit=9)).jobs} == {1, 2, 6, 7}
+    assert len((await store.jobs(JobFilter(tag="x"), before_pk=None, limit=9)).jobs) == 4
     assert await store.delete_finished(before_ms=None, limit=99) == 2
     assert await store.delete_finished(before_ms=None, limit=99) == 0
     assert await store.oldest_finish_ms() is None

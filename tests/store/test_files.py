@@ -28,6 +28,20 @@ def truncate(path: Path) -> None:
     os.truncate(path, path.stat().st_size // 2)
 
 
+def cut_a_page(path: Path) -> None:
+    os.truncate(path, path.stat().st_size - 1000)
+
+
+def lose_a_table(path: Path) -> None:
+    with sqlite3.connect(path) as plain:
+        plain.execute("DROP TABLE token")
+    plain.close()
+
+
+def second_name(path: Path) -> None:
+    (path.parent / "other.db").hardlink_to(path)
+
+
 def cut_the_header(path: Path) -> None:
     os.truncate(path, 50)
 
@@ -71,6 +85,9 @@ def newer(path: Path) -> None:
     ("harm", "says"),
     [
         (truncate, "is damaged: .*backup.*recover"),
+        (cut_a_page, "is damaged: it ends within a page"),
+        (lose_a_table, "lacks the tables token"),
+        (second_name, "has a second name"),
         (cut_the_header, "is damaged: it ends after 50 bytes"),
         (empty, "is empty, although there was one since .*put it back.*delete .*store.marker"),
         (remove, "is not there, although there was one since .*store.marker"),
@@ -105,7 +122,7 @@ async def test_a_store_may_be_moved_and_put_back(path: Path) -> None:
     path.unlink()
     path.write_bytes(copy)
     store = await open_sqlite(path, [])
-    assert len(await store.jobs(JobFilter(), before_pk=None, limit=99)) == 50
+    assert len((await store.jobs(JobFilter(), before_pk=None, limit=99)).jobs) == 50
     await store.close()
 
 
@@ -127,7 +144,7 @@ async def test_an_older_store_is_set_aside_and_upgraded(path: Path, monkeypatch:
     later = known[-1][0] + 1
     monkeypatch.setattr(schema, "migrations", lambda: [*known, (later, "CREATE TABLE more (x TEXT) STRICT")])
     store = await open_sqlite(path, [])
-    assert len(await store.jobs(JobFilter(), before_pk=None, limit=99)) == 50
+    assert len((await store.jobs(JobFilter(), before_pk=None, limit=99)).jobs) == 50
     await store.close()
     aside = path.with_name(f"fliqd.db.schema-{known[-1][0]}")
     monkeypatch.undo()
@@ -135,7 +152,7 @@ async def test_an_older_store_is_set_aside_and_upgraded(path: Path, monkeypatch:
         await open_sqlite(path, [])
     aside.replace(path)  # the way back that the message names
     store = await open_sqlite(path, [])
-    assert len(await store.jobs(JobFilter(), before_pk=None, limit=99)) == 50
+    assert len((await store.jobs(JobFilter(), before_pk=None, limit=99)).jobs) == 50
     await store.close()
 
 

@@ -63,7 +63,7 @@ async def test_keys_are_never_used_again(path: Path) -> None:
     await store.close()
     store = await open_sqlite(path, [])
     await store.create_jobs([a_job(3)])
-    assert [job.pk for job in await store.jobs(JobFilter(), before_pk=None, limit=9)] == [3, 2, 1]
+    assert [job.pk for job in (await store.jobs(JobFilter(), before_pk=None, limit=9)).jobs] == [3, 2, 1]
     await store.close()
 
 

@@ -47,6 +47,9 @@ def prepare(path: Path, marker: Path) -> None:
             )
         if not fresh:
             _check_header(path)
+            if path.stat().st_nlink > 1:
+                # The lock is by name: under another one, a second daemon would not meet it.
+                raise StoreUnusableError(f"the store {path} has a second name (a hard link): remove one of them")
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         connection = sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, isolation_level=None)
         try:
@@ -75,8 +78,13 @@ def _check_header(path: Path) -> None:
                 f"{path} cannot be used as a store: it is no SQLite file; set store.path to another"
             )
         raise _damaged(path, "its first page is blank")
+    size = path.stat().st_size
     if len(header) < HEADER_BYTES:
-        raise _damaged(path, f"it ends after {len(header)} bytes")
+        raise _damaged(path, f"it ends after {size} bytes")
+    page = int.from_bytes(header[16:18], "big")
+    log_of_writes = path.with_name(path.name + "-wal")
+    if page > 1 and size % page and not (log_of_writes.exists() and log_of_writes.stat().st_size):
+        raise _damaged(path, f"it ends within a page, after {size} bytes")
 
 
 def _open(connection: sqlite3.Connection, path: Path, *, fresh: bool) -> str:

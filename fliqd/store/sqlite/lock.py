@@ -1,10 +1,11 @@
 """One daemon a store: a lock held for life on a file beside it."""
 
+import contextlib
 import fcntl
 import os
 from pathlib import Path
 
-from fliqd.errors import StoreInUseError
+from fliqd.errors import StoreInUseError, StoreIOError
 
 
 class StoreLock:
@@ -19,7 +20,10 @@ class StoreLock:
 
     def acquire(self) -> None:
         """Take the lock; raise StoreInUseError naming who has it."""
-        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as err:
+            raise StoreIOError(f"{self._path} cannot be written: {err.strerror}") from err
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as err:
@@ -29,9 +33,10 @@ class StoreLock:
                 f"{self._path.with_suffix('')} is in use by fliqd with {holder}: stop that one, or give this one"
                 " another store.path"
             ) from err
-        os.ftruncate(fd, 0)
-        os.write(fd, f"pid {os.getpid()}\n".encode())
         self._fd = fd
+        with contextlib.suppress(OSError):  # a full disk keeps nobody from holding the lock
+            os.ftruncate(fd, 0)
+            os.write(fd, f"pid {os.getpid()}\n".encode())
 
     def release(self) -> None:
         """Let go; the file stays, since removing it would race with the next one to take it."""

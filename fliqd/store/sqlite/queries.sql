@@ -48,6 +48,17 @@ SELECT * FROM job
  ORDER BY pk DESC
  LIMIT :limit;
 
+-- name: job_sizes_newest_first
+SELECT coalesce(length(body), 0) FROM job
+ WHERE pk < :before_pk
+   AND (:created_from_ms IS NULL OR created_ms >= :created_from_ms)
+   AND (:created_to_ms IS NULL OR created_ms < :created_to_ms)
+   AND (:scheduled_from_ms IS NULL OR scheduled_ms >= :scheduled_from_ms)
+   AND (:scheduled_to_ms IS NULL OR scheduled_ms < :scheduled_to_ms)
+   /* more */
+ ORDER BY pk DESC
+ LIMIT :limit;
+
 -- name: executions_by_job
 SELECT * FROM execution WHERE job_pk = :job_pk ORDER BY attempt_num DESC;
 
@@ -116,7 +127,8 @@ UPDATE execution
 -- Those that ask for it, and those that fliqd died of once too often.
 UPDATE job
    SET status = 'failed', owner = NULL, due_ms = NULL, finished_ms = :now_ms, updated_ms = :now_ms,
-       crashes = crashes + :crash, last_error = :error
+       crashes = crashes + :crash,
+       last_error = iif(crashes + :crash > :most_crashes, :error || ', for the ' || (crashes + :crash) || 'th time', :error)
  WHERE status = 'running' AND (on_interrupt = 'fail' OR crashes + :crash > :most_crashes)
    AND (:pks IS NULL OR pk IN (SELECT value FROM json_each(:pks)))
 RETURNING pk;
@@ -132,7 +144,7 @@ RETURNING next_attempt_ms, pk, lane;
 -- name: retries_pull
 UPDATE job
    SET next_attempt_ms = max(:now_ms, next_attempt_ms - :by_ms)
- WHERE next_attempt_ms > :now_ms AND executions > 0
+ WHERE next_attempt_ms > :now_ms AND executions > 0 AND next_attempt_ms <> scheduled_ms  -- the last: moved by hand
 RETURNING next_attempt_ms, pk, lane;
 
 -- name: tokens_all

@@ -9,6 +9,7 @@ from fliqd.errors import StoreUnusableError
 from fliqd.store.sqlite import rows
 
 APPLICATION_ID: Final = 0x666C6971  # "fliq" in the file's header, so that file(1) and we know our own
+TABLES: Final = frozenset({"meta", "job", "job_tag", "execution", "token"})
 _NUMBERED: Final = re.compile(r"(\d{4})_\w+\.sql")
 
 
@@ -42,6 +43,9 @@ def migrate(connection: sqlite3.Connection) -> None:
                 f"BEGIN IMMEDIATE; {sql}; PRAGMA user_version = {number};"
                 f" PRAGMA application_id = {APPLICATION_ID}; COMMIT;"
             )
+    tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+    if missing := TABLES - tables:
+        raise StoreUnusableError(f"the store lacks the tables {', '.join(sorted(missing))}: put back a backup")
     for table, columns in (("job", rows.JOB_COLUMNS), ("execution", rows.EXECUTION_COLUMNS)):
         found = tuple(row[1] for row in connection.execute(f"PRAGMA table_info({table})"))
         if found != columns:

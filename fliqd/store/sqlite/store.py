@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
@@ -14,7 +15,7 @@ from fliqd.core.delivery import ErrorCode
 from fliqd.core.due_heap import DueEntry
 from fliqd.core.model import MOST_CRASHES, QUARANTINE, Execution, Job, JobStatus
 from fliqd.errors import ConflictError, FliqdError, NotFoundError, UnavailableError
-from fliqd.store.base import Created, Finish, JobFilter, Token
+from fliqd.store.base import Created, Finish, JobFilter, Page, Token
 from fliqd.store.sqlite import files, queries, rows
 from fliqd.store.sqlite.lock import StoreLock
 from fliqd.store.sqlite.writer import SplitBatchError, Transaction, Writer
@@ -23,6 +24,7 @@ READERS: Final = 2  # a long list on one leaves the other for look-ups
 RECORD_LINGER_S: Final = 0.010  # outcomes wait this long for company; nobody waits for them
 BEFORE_ALL: Final = (1 << 63) - 1
 MOST_WAITING: Final = 20_000  # rows before the writer beyond which a create is turned away, rather than all be late
+PAGE_BUDGET: Final = 4 * 1024 * 1024  # bytes of bodies in a page of a list
 PROBE_BYTES: Final = 64 * 1024  # more than an ordinary create needs: where this fits, work can go on
 ROW_BYTES: Final = 1_000  # about what a job takes besides its body, indexes included
 PAGE_BYTES: Final = 4096  # SQLite's default, which our files have
@@ -122,7 +124,6 @@ class SqliteStore:
                 "temp_store = MEMORY",
                 "journal_size_limit = 67108864",
                 f"wal_autocheckpoint = {await asyncio.to_thread(_checkpoint_pages, path)}",
-                f"max_page_count = {(max_bytes + _reserve(max_bytes)) // PAGE_BYTES}",
             ):
                 await connection.execute_fetchall(f"PRAGMA {pragma}")
             for _ in range(READERS):
@@ -209,9 +210,12 @@ class SqliteStore:
         return results
 
     def _has_room(self, tx: Transaction, batches: list[Sequence[Job]]) -> bool:
-        """Tell whether creates may go on; the size is looked at only after enough has come to matter."""
+        """Tell whether creates may go on; the size is looked at only after enough has come to matter.
+
+        The limit binds creates alone. Claims and outcomes of what is there always have room, or nothing could end.
+        """
         self._unchecked += sum(ROW_BYTES + len(job.body or b"") for jobs in batches for job in jobs)
-        if self._unchecked <= _reserve(self._max_bytes) // 4:
+        if self._unchecked <= self._max_bytes // 16:
             return True
         if (tx.rows("pages_used", ()))[0][0] >= self._max_bytes:
             return False
@@ -224,14 +228,21 @@ class SqliteStore:
             raise NotFoundError("job", job_id)
         return rows.job(found[0])
 
-    async def jobs(self, where: JobFilter, *, before_pk: int | None, limit: int) -> list[Job]:
+    async def jobs(self, where: JobFilter, *, before_pk: int | None, limit: int) -> Page:
         values = msgspec.structs.asdict(where)
         more = " ".join(sql for name, sql in FILTERS.items() if values[name] is not None)
-        sql = self._sql["jobs_newest_first"].replace("/* more */", more)
-        values |= {"before_pk": BEFORE_ALL if before_pk is None else before_pk, "limit": limit}
+        values |= {"before_pk": BEFORE_ALL if before_pk is None else before_pk, "limit": limit + 1}
         values["status"] = None if where.status is None else str(where.status)
-        found = await next(self._turn).execute_fetchall(sql, values)
-        return [rows.job(row) for row in found]
+        sizes = await self._read("job_sizes_newest_first", values, more)
+        room = PAGE_BUDGET
+        count = 0
+        for size in sizes[:limit]:
+            room -= size[0]
+            if room < 0 and count:
+                break
+            count += 1
+        found = await self._read("jobs_newest_first", values | {"limit": count}, more) if count else []
+        return Page([rows.job(row) for row in found], more=count < len(sizes))
 
     async def change_job(self, job_id: str, change: Callable[[Job], Job]) -> Job:
         return await self._writer.write(self._change, _Change(job_id, change))
@@ -451,13 +462,12 @@ class SqliteStore:
                 continue  # no write yet, no WAL
         return size
 
-    async def _read(self, name: str, values: dict[str, Any]) -> list[Any]:
-        return list(await next(self._turn).execute_fetchall(self._sql[name], values))
-
-
-def _reserve(max_bytes: int) -> int:
-    """Return what is kept free for claims and outcomes when creates are refused: without it nothing could ever end."""
-    return max_bytes // 4 + 1024 * 1024
+    async def _read(self, name: str, values: dict[str, Any], more: str = "") -> list[Any]:
+        try:
+            sql = self._sql[name].replace("/* more */", more)
+            return list(await next(self._turn).execute_fetchall(sql, values))
+        except sqlite3.Error as err:
+            raise self._writer.mishap(err) from err
 
 
 def _checkpoint_pages(path: Path) -> int:

@@ -132,6 +132,13 @@ class Writer:
             self._linger = asyncio.get_running_loop().call_later(linger_s, self._go.set)
         return await done
 
+    def mishap(self, err: sqlite3.Error) -> Exception:
+        """Say what an error of a reader means; one that no reader gets over ends the store as a writer's does."""
+        error = _meaning(err)
+        if isinstance(error, StoreIOError | StoreUnusableError) and self._fatal is None:
+            self._die(error, [])
+        return error
+
     async def close(self) -> None:
         """Commit what waits, take nothing more."""
         self._closing = True
