@@ -164,7 +164,9 @@ class Daemon:
             ),
             traffic=dispatcher,
         )
-        application = api.build(jobs_service=jobs, status=self, tokens=tokens, max_body=settings.server.max_body)
+        application = api.build(
+            jobs_service=jobs, status=self, tokens=tokens, clock=self._clock, max_body=settings.server.max_body
+        )
         new_request_id = request_ids(f"{chance.getrandbits(40):010x}")
         edge = api.Edge(
             application,

@@ -7,10 +7,11 @@ from typing import Final
 import structlog
 from aiohttp import hdrs, web
 
-from fliqd.api import auth, jobs, system
+from fliqd.api import auth, calendar, jobs, system
 from fliqd.api import tokens as token_routes
 from fliqd.api.errors import document, json_response, respond, respond_to_aiohttp
 from fliqd.api.origin import Doorkeeper
+from fliqd.clock import Clock
 from fliqd.errors import FliqdError, UnavailableError
 from fliqd.service.jobs import Jobs
 from fliqd.service.tokens import Tokens
@@ -21,12 +22,15 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}", re.ASCII)
 
 
-def build(*, jobs_service: Jobs, status: system.System, tokens: Tokens | None, max_body: int) -> web.Application:
+def build(
+    *, jobs_service: Jobs, status: system.System, tokens: Tokens | None, clock: Clock, max_body: int
+) -> web.Application:
     """Return the routes over the services; `tokens` is None where no token is asked for."""
     app = web.Application(client_max_size=max_body)
     for prefix in ("", "/v1"):
         jobs.add_routes(app.router, prefix, jobs_service)
         system.add_routes(app.router, prefix, status)
+        calendar.add_routes(app.router, prefix, clock)
         if tokens is not None:
             token_routes.add_routes(app.router, prefix, tokens)
     return app
@@ -73,7 +77,7 @@ class Edge:
             path = request.path
             if path not in auth.OPEN:
                 caller = auth.identify(headers, self._tokens)
-                auth.check(caller, request.method)
+                auth.check(caller, request.method, path)
                 request[auth.CALLER] = caller
             self._check_open(request.method)
             handler = self._plain.get((request.method, path))

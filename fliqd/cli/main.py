@@ -17,6 +17,7 @@ COMMANDS: Final = {
     "status": ("fliqd.cli.status", "Show how the daemon is."),
     "jobs": ("fliqd.cli.jobs", "Create, read and change jobs."),
     "tokens": ("fliqd.cli.tokens", "Create, list and revoke API tokens."),
+    "cron": ("fliqd.cli.cron", "Explain a cron expression, and show its next runs."),
     "config": ("fliqd.cli.config", "Check the configuration."),
 }
 INTERRUPTED: Final = 130  # what a shell makes of SIGINT
