@@ -87,6 +87,7 @@ class SqliteStore:
         self._pinged = cycle([connection, *readers])
         self._last_pk = last_pk
         self._max_bytes = max_bytes
+        self._over = False  # more is used than max_bytes, as far as it was looked at
         self._unchecked = max_bytes  # bytes that creates may have added since the size was looked at: do so first
         self._new_execution_id = new_execution_id
         self._sql = queries.load()
@@ -217,10 +218,14 @@ class SqliteStore:
         self._unchecked += sum(ROW_BYTES + len(job.body or b"") for jobs in batches for job in jobs)
         if self._unchecked <= self._max_bytes // 16:
             return True
-        if (tx.rows("pages_used", ()))[0][0] >= self._max_bytes:
+        if self._is_over(tx.rows("pages_used", ())[0][0]):
             return False
         self._unchecked = 0
         return True
+
+    def _is_over(self, used: int) -> bool:
+        self._over = used >= self._max_bytes
+        return self._over
 
     async def job(self, job_id: str) -> Job:
         found = await self._read("job_by_id", {"id": job_id})
@@ -322,6 +327,8 @@ class SqliteStore:
             if len(ends) > 1:
                 raise SplitBatchError  # find out which
             return [False]
+        if self._over:  # what came back is the part of an outcome that can be done without
+            ends = [msgspec.structs.replace(end, response_headers=(), response_body=None) for end in ends]
         tx.each("execution_close", [rows.execution_close_values(end) for end in ends])
         for end in ends:
             if end.settlement.next_attempt_ms is not None:
@@ -429,7 +436,9 @@ class SqliteStore:
         return found[0][0] if found else None
 
     async def used_bytes(self) -> int:
-        return int((await self._read("pages_used", {}))[0][0])
+        used = int((await self._read("pages_used", {}))[0][0])
+        self._is_over(used)
+        return used
 
     @property
     def changes(self) -> int:
