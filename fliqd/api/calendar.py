@@ -46,7 +46,7 @@ def add_routes(router: web.UrlDispatcher, prefix: str, clock: Clock) -> None:
             problems.append(Problem("from", str(err)))
         if problems or draft.cron is None:
             raise InvalidError(problems)
-        # A thousand Sundays on a 29 February take a second to find, which the loop has not.
+        # A thousand runs take up to a tenth of a second to find, which the loop has not.
         runs, description = await asyncio.to_thread(
             preview, draft.cron, draft.timezone or "UTC", from_ms=from_ms, count=count
         )
