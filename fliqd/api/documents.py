@@ -99,8 +99,10 @@ def _explain(body: bytes, kind: type[D]) -> tuple[D, list[Problem]]:
     """Go through a document field by field, for every problem that it has."""
     try:
         raw = _objects(body)
-    except (msgspec.ValidationError, RecursionError) as err:
+    except msgspec.ValidationError as err:
         raise InvalidError([Problem("body", "expected a JSON object")], "invalid_json") from err
+    except (msgspec.DecodeError, RecursionError) as err:
+        raise _not_json(err) from err  # what is wrong with a field was met before what is wrong with the text
     known = {field.encode_name: field for field in msgspec.structs.fields(kind)}
     problems = []
     values = {}
@@ -112,7 +114,7 @@ def _explain(body: bytes, kind: type[D]) -> tuple[D, list[Problem]]:
             values[known[name].name] = msgspec.json.decode(text, type=known[name].type)
         except msgspec.ValidationError as err:
             problems.append(Problem(name, _in_words(str(err), bytes(text), known[name].type)))
-        except RecursionError as err:
+        except (msgspec.DecodeError, RecursionError) as err:
             raise _not_json(err) from err
     return kind(**values), problems
 
@@ -134,7 +136,10 @@ def _in_words(error: str, raw: bytes, kind: object) -> str:
 
 def _culprit(raw: bytes) -> str | None:
     """Return the name of the first member of an object that is no text: where a text was expected, it is that."""
-    value = _anything(raw)
+    try:
+        value = _anything(raw)
+    except (msgspec.MsgspecError, RecursionError):
+        return None
     if not isinstance(value, dict):
         return None
     return next((name[:64] for name, member in value.items() if not isinstance(member, str)), None)

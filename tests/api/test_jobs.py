@@ -140,6 +140,9 @@ async def test_every_problem_is_told_at_once_in_the_order_of_the_fields(fliqd: R
 
 
 MALFORMED = [
+    b'{"url": 5', b'{"url": 5, "x": ', b'{"url": 5, "headers": {"a": }', b'{"jobs": [{"url": 5]}', b'{"jobs": 5',
+    b'{"backoff": {"kind": 5}, "x"', b'{"headers": {"a": ' + b"[" * 900 + b"]" * 900 + b"}}",
+    b'{"headers": {"a": ' + b"[" * 90_000 + b"]" * 90_000 + b"}}",
     b"", b"{", b"[]", b"null", b'"x"', b"{]", b"\xff", b'{"url": "\xff"}', b'{"url": "\\ud800"}',
     b'{"url": "\\udc00x"}', b'{"max_retries": NaN}', b'{"delay": 1e999}', b"\xef\xbb\xbf{}", b'{"url": "\\u0000"}',
     b"[" * 100_000, b'{"json": ' + b"[" * 100_000, b'{"json": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
