@@ -172,18 +172,20 @@ class Dispatcher:
                 self._lanes.give_back(entry)
             await asyncio.sleep(BACK_OFF_S)
             return
-        lanes = {entry.pk: entry.lane for entry in entries}
-        for job in jobs:
-            self._in_flight[job.pk] = job
-            self._lane_of[job.pk] = lanes.pop(job.pk)
-            self._unsent.add(job.pk)
-            self._claimed.put_nowait(job)
+        came = {job.pk for job in jobs}
         early = []
         for entry in entries:
-            if entry.pk in lanes:
-                self._lanes.done(entry.lane)
-                if entry.due_ms > until_ms:
-                    early.append(entry)
+            if entry.pk in came:
+                came.discard(entry.pk)  # a job may have been offered twice; one entry's slot is enough for it
+                self._lane_of[entry.pk] = entry.lane
+                continue
+            self._lanes.done(entry.lane)
+            if entry.due_ms > until_ms:
+                early.append(entry)
+        for job in jobs:
+            self._in_flight[job.pk] = job
+            self._unsent.add(job.pk)
+            self._claimed.put_nowait(job)
         if early:
             # The clock has been set back since they were handed over: they are due, but not yet again.
             self._give_back(early)

@@ -356,3 +356,27 @@ async def test_a_job_whose_url_changes_while_it_waits_for_a_slot(fliqd: RunningD
     after = [await fliqd.create(url=target.url, delay=0) for _ in range(40)]
     for job in after:
         await fliqd.until(job["id"], "success")
+
+
+async def test_a_job_that_was_offered_twice_leaves_once_and_frees_what_it_held(
+    fliqd: RunningDaemon, target: Target
+) -> None:
+    """Changed again and again while its host is busy, a job stands in line several times."""
+    for _ in range(2):
+        target.hits.clear()
+        released = target.hold(32)
+        held = [await fliqd.create(url=target.url, delay=0) for _ in range(32)]
+        await target.received(32)
+        jobs = [await fliqd.create(url=target.url, delay=0) for _ in range(20)]
+        for job in jobs:
+            for _ in range(2):
+                await fliqd("POST", f"/v1/jobs/{job['id']}/run")
+        released.set()
+        for job in held + jobs:
+            await fliqd.until(job["id"], "success")
+        assert len(target.hits) == 52
+    released = target.hold(32)
+    for _ in range(32):
+        await fliqd.create(url=target.url, delay=0)
+    await target.received(52 + 32)  # all the slots of the host are there
+    released.set()
