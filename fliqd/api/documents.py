@@ -11,6 +11,7 @@ from typing import Any, Final, Literal, TypeVar, get_args, get_origin
 import msgspec
 from multidict import MultiMapping
 
+from fliqd.core.delivery import Timings
 from fliqd.core.drafts import LATER
 from fliqd.core.lifecycle import ACTIONS
 from fliqd.core.model import Execution, ExecutionStatus, Job, JobStatus
@@ -267,6 +268,14 @@ def _statuses(words: tuple[str, ...]) -> tuple[int | str, ...]:
     return tuple(int(word) if word.isdigit() else word for word in words)
 
 
+def _timings(timings: Timings | None) -> dict[str, float | None] | None:
+    """Return the phases in milliseconds, to the microsecond."""
+    if timings is None:
+        return None
+    phases = msgspec.structs.asdict(timings)
+    return {name: None if ms is None else round(ms, 3) for name, ms in phases.items()}
+
+
 def execution_view(execution: Execution, *, secrets: bool = True) -> dict[str, Any]:
     """Return an attempt as the API shows it; `executed_at` is `started_at` by its older name."""
     headers = dict(execution.response_headers)
@@ -289,7 +298,7 @@ def execution_view(execution: Execution, *, secrets: bool = True) -> dict[str, A
         if execution.response_body is None
         else execution.response_body.decode("utf-8", "replace"),
         "response_truncated": execution.response_truncated,
-        "timings": execution.timings,
+        "timings": _timings(execution.timings),
     }
 
 
