@@ -99,7 +99,7 @@ async def test_an_unknown_issuer_is_refused(trusting_sender: WireSender, serve: 
 
 async def test_the_default_context_does_not_trust_strangers(sender: WireSender, serve: Serve) -> None:
     server = await serve(answer(OK), ssl=server_side("localhost"))
-    assert_tls_failure(await sender.send(get(server.url(host="localhost"))), "give fliqd its CA")
+    assert_tls_failure(await sender.send(get(server.url(host="localhost"))), "give fliqd its CA (SSL_CERT_FILE)")
     assert server.requests == []
 
 

@@ -79,9 +79,15 @@ def _certificate(error: ssl.SSLCertVerificationError) -> str:
     if code == NOT_YET_VALID:
         return "showed a certificate that is not valid yet: compare the clocks of both hosts"
     if code in SELF_SIGNED:
-        return "showed a self-signed certificate: give fliqd its CA (SSL_CERT_FILE), or the target a certificate of a known one"
+        return (
+            "showed a self-signed certificate: give fliqd its CA (SSL_CERT_FILE), or the target a certificate of a"
+            " known one"
+        )
     if code in UNKNOWN_ISSUER:
-        return "showed a certificate of an unknown issuer: give fliqd its CA (SSL_CERT_FILE), or make it send the whole chain"
+        return (
+            "showed a certificate of an unknown issuer: give fliqd its CA (SSL_CERT_FILE), or make it send the whole"
+            " chain"
+        )
     if code in WRONG_NAME:
         return "showed a certificate for another name: call it by a name that is in its certificate"
     return f"showed a certificate that does not verify ({error.verify_message})"
