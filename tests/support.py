@@ -111,12 +111,10 @@ class Target:
     hits: list[Hit] = field(default_factory=list)
     answers: list[Any] = field(default_factory=list)
     url: str = ""
-    _arrived: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
         self.hits.append(Hit(request.method, request.raw_path, request.headers, body))
-        self._arrived.set()
         answer = self.answers.pop(0) if self.answers else 200
         if isinstance(answer, int):
             return web.Response(status=answer, text="hello")

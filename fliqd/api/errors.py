@@ -8,7 +8,6 @@ from aiohttp import web
 
 from fliqd.api.origin import MisdirectedError
 from fliqd.errors import (
-    ConfigError,
     ConflictError,
     FliqdError,
     ForbiddenError,
@@ -41,7 +40,6 @@ class NotJsonError(FliqdError):
 
 STATUS: Final[Mapping[type, int]] = {
     InvalidError: 400,
-    ConfigError: 400,
     UnauthorizedError: 401,
     ForbiddenError: 403,
     NotFoundError: 404,
@@ -77,7 +75,7 @@ def document(code: str, message: str, request_id: str | None, problems: Sequence
 
 def error_document(err: FliqdError, request_id: str | None) -> dict[str, Any]:
     """Return the document of an error that fliqd raised."""
-    problems = err.problems if isinstance(err, InvalidError | ConfigError) else ()
+    problems = err.problems if isinstance(err, InvalidError) else ()
     return document(err.code, str(err), request_id, problems)
 
 

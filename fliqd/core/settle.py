@@ -9,7 +9,7 @@ from fliqd.core.delivery import ErrorCode, Failure, Response
 from fliqd.core.model import ExecutionStatus, Job, JobStatus, OnInterrupt
 from fliqd.core.retry import retry_after_s
 
-GIVE_UP_STATUS: Final = 489  # "do not retry": so says QStash's convention, which Fliq's clients share
+GIVE_UP_STATUS: Final = 489  # what QStash too takes for "do not retry"
 GIVE_UP_HEADER: Final = "x-fliq-no-retry"
 RETRY_AFTER_STATUSES: Final = frozenset({429, 503})
 

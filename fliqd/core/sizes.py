@@ -19,11 +19,3 @@ def parse_size(value: object) -> int:
     if match is None:
         raise ValueError(f"expected {EXPECTED}")
     return int(match[1]) * UNITS[match[2]]
-
-
-def format_size(size: int) -> str:
-    """Write bytes with the largest binary unit that leaves a whole number."""
-    for unit in ("TiB", "GiB", "MiB", "KiB"):
-        if size and size % UNITS[unit] == 0:
-            return f"{size // UNITS[unit]}{unit}"
-    return str(size)
