@@ -393,7 +393,8 @@ async def serve(config: Config) -> FliqdError | None:
     _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))  # a connection is a file
     # A thread of the store that has waited for the disk gets its turn ten times sooner than by default, and the
-    # garbage collector runs for every ten thousand new objects, not for every 700. Measured together: 5 to 20 % of a create.
+    # garbage collector runs for every ten thousand new objects, not for every 700. Measured together: 5 to 20 %
+    # of a create.
     sys.setswitchinterval(0.0005)
     gc.set_threshold(10_000, 20, 50)
     stopping = asyncio.Event()
