@@ -27,7 +27,6 @@ from fliqd.api.origin import Doorkeeper
 from fliqd.api.server import EdgeRunner
 from fliqd.clock import Clock, SystemClock
 from fliqd.config import Config
-from fliqd.core.drafts import Defaults
 from fliqd.core.due_heap import DueEntry
 from fliqd.core.egress import EgressPolicy, Policy
 from fliqd.core.signing import Signer, new_secret
@@ -36,13 +35,15 @@ from fliqd.core.urls import check_url
 from fliqd.engine.dispatcher import Dispatcher, Limits
 from fliqd.engine.gate import Gate
 from fliqd.engine.janitor import Janitor, Retention
-from fliqd.engine.scheduler import Scheduler
+from fliqd.engine.planner import Planner
+from fliqd.engine.scheduler import SCHEDULES_LEAD_MS, Scheduler
 from fliqd.engine.wire.sender import WireSender
 from fliqd.errors import FliqdError, StoreIOError, UnavailableError
 from fliqd.ids import UlidSource, request_ids
 from fliqd.service.jobs import Jobs
+from fliqd.service.schedules import ScheduleService
 from fliqd.service.tokens import ALL_SCOPES, Tokens
-from fliqd.settings import Listen, Settings, job_backoff
+from fliqd.settings import Listen, Settings, defaults_of
 from fliqd.store.sqlite.store import SqliteStore
 from fliqd.watchdog import watch
 
@@ -58,6 +59,7 @@ class Daemon:
     def __init__(self, config: Config, clock: Clock) -> None:
         self._config = config
         self._clock = clock
+        self._defaults = defaults_of(config.settings)
         self._started_ms = clock.now_ms()
         self._started = clock.monotonic()
         self._cleanup = AsyncExitStack()
@@ -141,7 +143,11 @@ class Daemon:
             ),
             give_back=self._offer_again,
         )
-        self._scheduler = scheduler = Scheduler(store=store, clock=self._clock, hand_over=dispatcher.hand_over)
+        self._scheduler = scheduler = Scheduler(source=store, clock=self._clock, hand_over=dispatcher.hand_over)
+        planner = Planner(store=store.schedules, clock=self._clock, new_ulid=new_ulid)
+        self._schedules_due = Scheduler(
+            source=store.schedules, clock=self._clock, hand_over=planner.hand_over, lead_ms=SCHEDULES_LEAD_MS
+        )
         self._janitor = Janitor(
             store=store,
             clock=self._clock,
@@ -157,15 +163,22 @@ class Daemon:
             store=store,
             clock=self._clock,
             new_ulid=new_ulid,
-            defaults=Defaults(
-                timeout_ms=dispatch.timeout,
-                max_retries=settings.defaults.max_retries,
-                backoff=job_backoff(settings.defaults),
-            ),
+            defaults=lambda: self._defaults,
             traffic=dispatcher,
         )
+        schedules = ScheduleService(
+            store=store.schedules,
+            clock=self._clock,
+            new_ulid=new_ulid,
+            defaults=lambda: self._defaults,
+        )
         application = api.build(
-            jobs_service=jobs, status=self, tokens=tokens, clock=self._clock, max_body=settings.server.max_body
+            jobs_service=jobs,
+            schedules_service=schedules,
+            status=self,
+            tokens=tokens,
+            clock=self._clock,
+            max_body=settings.server.max_body,
         )
         new_request_id = request_ids(f"{chance.getrandbits(40):010x}")
         edge = api.Edge(
@@ -190,6 +203,8 @@ class Daemon:
         self._cleanup.push_async_callback(self._run("dispatcher", dispatcher.run()))
         self._cleanup.push_async_callback(dispatcher.stop, dispatch.shutdown_grace / 1000)
         self._cleanup.push_async_callback(self._run("scheduler", scheduler.run()))
+        self._cleanup.push_async_callback(self._run("planner", planner.run()))
+        self._cleanup.push_async_callback(self._run("schedules", self._schedules_due.run()))
         self._cleanup.push_async_callback(self._run("janitor", self._janitor.run()))
         gc.collect()
         gc.freeze()  # what lives from now on as long as the daemon need not be looked at again
@@ -234,7 +249,7 @@ class Daemon:
             "listen": self.urls,
             "in_flight": self._dispatcher.in_flight,
             "backlog": self._dispatcher.backlog,
-            "next_due_at": maybe_time(self._scheduler.next_due_ms()),
+            "next_due_at": maybe_time(self._next_due_ms()),
             "store": {
                 "kind": "sqlite",
                 "path": str(self._config.store_path),
@@ -243,6 +258,11 @@ class Daemon:
             },
             "config": str(self._config.file) if self._config.file else None,
         }
+
+    def _next_due_ms(self) -> int | None:
+        """Return when the next job is due, made already or not."""
+        known = (self._scheduler.next_due_ms(), self._schedules_due.next_due_ms())
+        return min((due_ms for due_ms in known if due_ms is not None), default=None)
 
     def _closed(self) -> UnavailableError | None:
         """Return why no write is taken right now, whatever it is."""

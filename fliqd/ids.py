@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from itertools import count
+from threading import Lock
 from typing import Final
 
 ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32, as the ULID spec has it
@@ -24,18 +25,21 @@ class UlidSource:
         self._bits = random_bits
         self._last_ms = -1
         self._tail = 0
+        self._lock = Lock()  # jobs of schedules are made in a thread of their own
 
     def __call__(self) -> str:
-        now = self._now_ms()
-        if now > self._last_ms:
-            self._last_ms = now
-            self._tail = self._bits(_RANDOM_BITS - _ROOM_BITS)
-        else:
-            self._tail += 1 + self._bits(32)
-            if self._tail >> _RANDOM_BITS:
-                self._last_ms += 1
+        with self._lock:
+            now = self._now_ms()
+            if now > self._last_ms:
+                self._last_ms = now
                 self._tail = self._bits(_RANDOM_BITS - _ROOM_BITS)
-        return encode_ulid(self._last_ms << _RANDOM_BITS | self._tail)
+            else:
+                self._tail += 1 + self._bits(32)
+                if self._tail >> _RANDOM_BITS:
+                    self._last_ms += 1
+                    self._tail = self._bits(_RANDOM_BITS - _ROOM_BITS)
+            value = self._last_ms << _RANDOM_BITS | self._tail
+        return encode_ulid(value)
 
 
 def encode_ulid(value: int) -> str:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
+from fliqd.core import zones
+from fliqd.core.drafts import Defaults as JobDefaults
 from fliqd.core.durations import LONGEST_MS, parse_duration
 from fliqd.core.egress import Entry, parse_entry
 from fliqd.core.retry import Backoff, BackoffKind
@@ -166,6 +168,10 @@ def _secret(value: object) -> str:
     return text
 
 
+def _zone(value: object) -> str:
+    return zones.zone(_text(value)).key
+
+
 def setting(parse: Callable[[object], Any], default: object, *, secret: bool = False) -> Any:
     """Declare a key: how its value is read (raising ValueError saying what would do) and its default."""
     return field(default=parse(default), metadata={"parse": parse, "raw": default, "secret": secret})
@@ -249,10 +255,11 @@ class Log:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Defaults:
-    """[defaults]: for jobs that do not say."""
+    """[defaults]: for jobs and schedules that do not say."""
 
     max_retries: int = setting(_count(0, 100), 0)
     backoff: str = setting(_choice("exponential", "linear"), "exponential")
+    timezone: str = setting(_zone, "UTC")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -273,6 +280,11 @@ class Settings:
 SECTIONS: Final[dict[str, type[Any]]] = {section.name: section.default.__class__ for section in fields(Settings)}
 
 
-def job_backoff(defaults: Defaults) -> Backoff:
-    """Return the backoff of jobs that name none."""
-    return Backoff(kind=BackoffKind(defaults.backoff))
+def defaults_of(settings: Settings) -> JobDefaults:
+    """Return what jobs and schedules get where they say nothing."""
+    return JobDefaults(
+        timeout_ms=settings.dispatch.timeout,
+        max_retries=settings.defaults.max_retries,
+        backoff=Backoff(kind=BackoffKind(settings.defaults.backoff)),
+        timezone=settings.defaults.timezone,
+    )

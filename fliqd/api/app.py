@@ -7,13 +7,14 @@ from typing import Final
 import structlog
 from aiohttp import hdrs, web
 
-from fliqd.api import auth, calendar, jobs, system
+from fliqd.api import auth, calendar, jobs, schedules, system
 from fliqd.api import tokens as token_routes
 from fliqd.api.errors import document, json_response, respond, respond_to_aiohttp
 from fliqd.api.origin import Doorkeeper
 from fliqd.clock import Clock
 from fliqd.errors import FliqdError, UnavailableError
 from fliqd.service.jobs import Jobs
+from fliqd.service.schedules import ScheduleService
 from fliqd.service.tokens import Tokens
 
 log = structlog.get_logger()
@@ -23,12 +24,19 @@ REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}", re.ASCII)
 
 
 def build(
-    *, jobs_service: Jobs, status: system.System, tokens: Tokens | None, clock: Clock, max_body: int
+    *,
+    jobs_service: Jobs,
+    schedules_service: ScheduleService,
+    status: system.System,
+    tokens: Tokens | None,
+    clock: Clock,
+    max_body: int,
 ) -> web.Application:
     """Return the routes over the services; `tokens` is None where no token is asked for."""
     app = web.Application(client_max_size=max_body)
     for prefix in ("", "/v1"):
         jobs.add_routes(app.router, prefix, jobs_service)
+        schedules.add_routes(app.router, prefix, schedules_service, jobs_service)
         system.add_routes(app.router, prefix, status)
         calendar.add_routes(app.router, prefix, clock)
         if tokens is not None:

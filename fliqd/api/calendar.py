@@ -5,10 +5,10 @@ import asyncio
 import msgspec
 from aiohttp import web
 
-from fliqd.api.documents import decode
 from fliqd.api.errors import json_response
 from fliqd.api.requests import json_body, params
 from fliqd.clock import Clock
+from fliqd.core.decoding import decode
 from fliqd.core.times import format_time, parse_time
 from fliqd.errors import InvalidError, Problem
 from fliqd.service.calendar import preview

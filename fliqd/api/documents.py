@@ -1,162 +1,26 @@
-"""JSON to typed values and back: what is wrong is said for every field at once."""
+"""Records to JSON, and query parameters to typed values."""
 
 import base64
 import binascii
 import difflib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any, Final, Literal, TypeVar, get_args, get_origin
+from typing import Any, Final
 
 import msgspec
 from multidict import MultiMapping
 
+from fliqd.core import cron_grammar
 from fliqd.core.delivery import Timings
-from fliqd.core.drafts import LATER
+from fliqd.core.describe import describe
+from fliqd.core.durations import format_duration
 from fliqd.core.lifecycle import ACTIONS
 from fliqd.core.model import Execution, ExecutionStatus, Job, JobStatus
 from fliqd.core.retry import Backoff
+from fliqd.core.schedule import Missed, Schedule
 from fliqd.core.times import format_time, maybe_time
 from fliqd.errors import InvalidError, Problem
-
-D = TypeVar("D", bound=msgspec.Struct)
-
-_EXPECTED: Final = re.compile(r"Expected `([^`]*)`(?:, got `([^`]*)`)?")
-_WORDS: Final = {
-    "str": "a text", "int": "a whole number", "float": "a number", "bool": "true or false", "object": "an object",
-    "array": "a list", "null": "null",
-}  # fmt: skip
-_objects: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_anything: Final = msgspec.json.Decoder().decode
-_DECODERS: Final[dict[type, Any]] = {}
-
-
-def decode(body: bytes, kind: type[D]) -> tuple[D, list[Problem]]:
-    """Read a JSON object into a document; what is wrong with single fields comes back beside it.
-
-    Fields at fault are left unset in the document. Raises InvalidError (`invalid_json`) for what is not
-    strict JSON: UTF-8 (RFC 8259, 8.1), no NaN, no lone surrogates, no NUL, not nested too deeply.
-    """
-    check_text(body)
-    decoder = _DECODERS.get(kind) or _DECODERS.setdefault(kind, msgspec.json.Decoder(kind))
-    try:
-        return decoder.decode(body), []
-    except msgspec.ValidationError:
-        return _explain(body, kind)
-    except (msgspec.DecodeError, RecursionError) as err:
-        raise _not_json(err) from err
-
-
-def decode_list(body: bytes, name: str, longest: int) -> list[bytes]:
-    """Read `{"<name>": [object, …]}`; return the objects undecoded."""
-    check_text(body)
-    try:
-        top = _objects(body)
-    except msgspec.ValidationError as err:
-        raise InvalidError([Problem("body", "expected a JSON object")], "invalid_json") from err
-    except (msgspec.DecodeError, RecursionError) as err:
-        raise _not_json(err) from err
-    problems = [_unknown(key, (name,)) for key in top if key != name]
-    if problems:
-        raise InvalidError(problems)
-    try:
-        items = msgspec.json.decode(top.get(name, b"null"), type=list[msgspec.Raw])
-    except (msgspec.ValidationError, RecursionError) as err:
-        raise InvalidError([Problem(name, "expected a list of objects")]) from err
-    if not 1 <= len(items) <= longest:
-        raise InvalidError([Problem(name, f"expected 1 to {longest} of them, got {len(items)}")])
-    return [bytes(item) for item in items]
-
-
-def check_text(body: bytes) -> None:
-    """Raise InvalidError for bytes that are not UTF-8, or hold a NUL however it is written."""
-    try:
-        body.decode()
-    except UnicodeDecodeError as err:
-        raise _not_json(err) from err
-    if b"\\u0000" in body:
-        try:
-            clean = not _holds_nul(_anything(body))
-        except (msgspec.MsgspecError, RecursionError) as err:
-            raise _not_json(err) from err
-        if not clean:
-            raise InvalidError([Problem("body", "holds the character NUL (\\u0000)")], "invalid_json")
-
-
-def _holds_nul(value: Any) -> bool:
-    if isinstance(value, str):
-        return "\0" in value
-    if isinstance(value, dict):
-        return any(_holds_nul(part) for pair in value.items() for part in pair)
-    return isinstance(value, list) and any(_holds_nul(item) for item in value)
-
-
-def _not_json(err: Exception) -> InvalidError:
-    what = "is nested too deeply" if isinstance(err, RecursionError) else f"is not JSON: {err}"
-    return InvalidError([Problem("body", what)], "invalid_json")
-
-
-def _explain(body: bytes, kind: type[D]) -> tuple[D, list[Problem]]:
-    """Go through a document field by field, for every problem that it has."""
-    try:
-        raw = _objects(body)
-    except msgspec.ValidationError as err:
-        raise InvalidError([Problem("body", "expected a JSON object")], "invalid_json") from err
-    except (msgspec.DecodeError, RecursionError) as err:
-        raise _not_json(err) from err  # what is wrong with a field was met before what is wrong with the text
-    known = {field.encode_name: field for field in msgspec.structs.fields(kind)}
-    problems = []
-    values = {}
-    for name, text in raw.items():
-        if name not in known:
-            problems.append(_unknown(name, known))
-            continue
-        try:
-            values[known[name].name] = msgspec.json.decode(text, type=known[name].type)
-        except msgspec.ValidationError as err:
-            problems.append(Problem(name, _in_words(str(err), bytes(text), known[name].type)))
-        except (msgspec.DecodeError, RecursionError) as err:
-            raise _not_json(err) from err
-    return kind(**values), problems
-
-
-def _in_words(error: str, raw: bytes, kind: object) -> str:
-    """Put msgspec's complaint about a field of type `kind` into words."""
-    choices = next((get_args(part) for part in get_args(kind) if get_origin(part) is Literal), None)
-    match = _EXPECTED.match(error)
-    if choices is not None and "enum value" in error:
-        return f"expected {', '.join(choices[:-1])} or {choices[-1]}, got {_shown(raw)}"
-    if match is None:
-        where = error.replace(" - at `$", " at `").replace("`", '"')
-        return f"{where}; got {_shown(raw)}"
-    kinds = [_WORDS.get(kind, kind) for kind in match[1].split(" | ") if kind != "null"]
-    inside = re.search(r"at `\$([^`]*)`", error)
-    where = f" in {_culprit(raw) or inside[1].lstrip('.')}" if inside else ""
-    return f"expected {' or '.join(kinds)}{where}, got {_WORDS.get(match[2], match[2])}"
-
-
-def _culprit(raw: bytes) -> str | None:
-    """Return the name of the first member of an object that is no text: where a text was expected, it is that."""
-    try:
-        value = _anything(raw)
-    except (msgspec.MsgspecError, RecursionError):
-        return None
-    if not isinstance(value, dict):
-        return None
-    return next((name[:64] for name, member in value.items() if not isinstance(member, str)), None)
-
-
-def _shown(raw: bytes) -> str:
-    text = raw.decode()
-    return text if len(text) <= 64 else f"{text[:63]}…"  # noqa: PLR2004 -- a line's worth
-
-
-def _unknown(name: str, known: Iterable[str]) -> Problem:
-    if name in LATER:
-        return Problem(name, "is not available in this version of fliqd", "unknown_field")
-    near = difflib.get_close_matches(name[:64], known, n=1, cutoff=0.6)
-    hint = f'; did you mean "{near[0]}"?' if near else ""
-    return Problem(name[:64], f"unknown field{hint}", "unknown_field")
 
 
 class Params:
@@ -188,20 +52,26 @@ class Params:
             raise InvalidError([Problem("limit", "expected a whole number from 1 to 100")])
         return int(text)
 
-    def cursor(self) -> int | None:
+    def cursor(self, kind: str = "j") -> int | None:
         text = self._query.get("cursor")
-        return None if text is None else read_cursor(text)
+        return None if text is None else read_cursor(text, kind)
+
+    def count(self, default: int, most: int) -> int:
+        text = self._query.get("count", str(default))
+        if not re.fullmatch(r"[0-9]{1,4}", text, re.ASCII) or not 1 <= int(text) <= most:
+            raise InvalidError([Problem("count", f"expected a whole number from 1 to {most}")])
+        return int(text)
 
 
-def write_cursor(pk: int | None) -> str | None:
-    """Return the opaque place to go on from; it stays right while jobs come and go."""
-    return None if pk is None else base64.urlsafe_b64encode(b"j%d" % pk).rstrip(b"=").decode()
+def write_cursor(pk: int | None, kind: str = "j") -> str | None:
+    """Return the opaque place to go on from; it stays right while rows come and go. `kind` is a letter for the list."""
+    return None if pk is None else base64.urlsafe_b64encode(f"{kind}{pk}".encode()).rstrip(b"=").decode()
 
 
-def read_cursor(text: str) -> int:
+def read_cursor(text: str, kind: str = "j") -> int:
     try:
         place = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-        match = re.fullmatch(rb"j([0-9]{1,18})", place)
+        match = re.fullmatch(rb"%s([0-9]{1,18})" % kind.encode(), place)
     except (binascii.Error, ValueError):
         match = None
     if match is None:
@@ -249,17 +119,86 @@ def job_view(job: Job, *, secrets: bool = True) -> dict[str, Any]:
         "updated_at": format_time(job.updated_ms),
         "started_at": maybe_time(job.started_ms),
         "finished_at": maybe_time(job.finished_ms),
-        "next_attempt_at": maybe_time(job.next_attempt_ms) if waits else None,
+        "next_attempt_at": maybe_time(job.next_attempt_ms) if waits and not job.is_held else None,
         "attempts": job.attempts,
         "executions": job.executions,
         "last_status_code": job.last_status_code,
         "last_error": job.last_error,
         "replay_of": job.replay_of,
-        "schedule_id": None,
+        "source": job.source.value,
+        "schedule_id": job.schedule_id,
         "buffer_id": None,
         "approved_at": None,
         "approved_by": None,
         "actions": ACTIONS[job.status],
+    }
+
+
+def schedule_view(schedule: Schedule, *, secrets: bool = True) -> dict[str, Any]:
+    """Return a schedule as the API shows it; without `secrets`, headers that carry some are masked."""
+    body = schedule.body
+    return {
+        "id": schedule.id,
+        "name": schedule.name,
+        "status": schedule.status.value,
+        "source": schedule.source.value,
+        "cron": schedule.cron,
+        "every": None if schedule.every_ms is None else format_duration(schedule.every_ms),
+        "timezone": schedule.timezone,
+        "dst": {"gap": schedule.dst_gap.value, "overlap": schedule.dst_overlap.value},
+        "explanation": _explanation(schedule.cron, schedule.every_ms),
+        "starts_at": maybe_time(schedule.starts_ms),
+        "ends_at": maybe_time(schedule.ends_ms),
+        "max_runs": schedule.max_runs,
+        "jitter": format_duration(schedule.jitter_ms) if schedule.jitter_ms else None,
+        "misfire": schedule.misfire.value,
+        "misfire_grace": format_duration(schedule.misfire_grace_ms),
+        "overlap": schedule.overlap.value,
+        "paused": schedule.paused_ms is not None,
+        "url": schedule.url,
+        "http_method": schedule.http_method,
+        "headers": schedule.headers if secrets else masked(schedule.headers),
+        "query": schedule.query,
+        "body": None if body is None or schedule.body_is_json else body.decode(),
+        "json": msgspec.Raw(body) if body is not None and schedule.body_is_json else None,
+        "max_retries": schedule.max_retries,
+        "backoff": backoff_view(schedule.backoff),
+        "timeout_seconds": seconds(schedule.timeout_ms),
+        "queue": schedule.queue,
+        "description": schedule.description,
+        "tags": schedule.tags,
+        "on_interrupt": schedule.on_interrupt.value,
+        "success_statuses": _statuses(schedule.success_statuses),
+        "created_at": format_time(schedule.created_ms),
+        "updated_at": format_time(schedule.updated_ms),
+        "paused_at": maybe_time(schedule.paused_ms),
+        "next_run_at": maybe_time(schedule.next_run_ms),
+        "last_run_at": maybe_time(schedule.last_run_ms),
+        "last_status": schedule.last_status and schedule.last_status.value,
+        "run_count": schedule.run_count,
+        "error": schedule.error,
+    }
+
+
+@lru_cache(maxsize=4096)
+def _explanation(cron: str | None, every_ms: int | None) -> str | None:
+    """Say in plain English when it runs; None for an expression that this version cannot read."""
+    if every_ms is not None:
+        return f"Every {format_duration(every_ms)}"
+    try:
+        return describe(cron_grammar.parse(cron or ""))
+    except cron_grammar.CronError:
+        return None
+
+
+def missed_view(missed: Missed) -> dict[str, Any]:
+    """Return due times that were not run as the API shows them."""
+    return {
+        "first_at": format_time(missed.first_ms),
+        "last_at": format_time(missed.last_ms),
+        "count": missed.count,
+        "reason": missed.reason.value,
+        "noted_at": format_time(missed.noted_ms),
     }
 
 

@@ -1,14 +1,15 @@
 """`/jobs`: create, read, change, cancel, do again."""
 
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import web
 
 from fliqd.api.auth import CALLER
-from fliqd.api.documents import decode, decode_list, execution_view, job_view, write_cursor
+from fliqd.api.documents import Params, execution_view, job_view, write_cursor
 from fliqd.api.errors import error_document, json_response, status_of
 from fliqd.api.requests import json_body, params, path_id
+from fliqd.core.decoding import decode, decode_list
 from fliqd.core.drafts import MAX_KEY, JobDraft
 from fliqd.core.model import JobStatus
 from fliqd.core.times import parse_time
@@ -27,6 +28,7 @@ TIMES: Final = {
     "scheduled_after": "scheduled_from_ms",
     "scheduled_before": "scheduled_to_ms",
 }
+FILTERS: Final = ("status", "queue", "tag", "name", *TIMES, "limit", "cursor")
 
 
 def add_routes(router: web.UrlDispatcher, prefix: str, jobs: Jobs) -> None:
@@ -78,12 +80,16 @@ async def create_batch(jobs: Jobs, request: web.Request) -> web.Response:
 
 
 async def list_jobs(jobs: Jobs, request: web.Request) -> web.Response:
-    asked = params(request, "status", "queue", "tag", "name", *TIMES, "limit", "cursor")
+    return await show_jobs(jobs, request, params(request, *FILTERS, "schedule_id"), None)
+
+
+async def show_jobs(jobs: Jobs, request: web.Request, asked: Params, schedule_id: str | None) -> web.Response:
+    """Answer a list of jobs; of one schedule, where `schedule_id` says so."""
     problems = []
     status_word = asked.text("status")
     if status_word is not None and status_word not in STATUS_WORDS:
         problems.append(Problem("status", f"expected one of {', '.join(STATUS_WORDS)}"))
-    times: dict[str, int] = {}
+    times: dict[str, Any] = {}
     for name, field in TIMES.items():
         text = asked.text(name)
         try:
@@ -99,6 +105,7 @@ async def list_jobs(jobs: Jobs, request: web.Request) -> web.Response:
         queue=asked.text("queue"),
         tag=asked.text("tag"),
         name=asked.text("name"),
+        schedule_id=schedule_id or asked.text("schedule_id"),
         **times,
     )
     secrets = request[CALLER].sees_secrets

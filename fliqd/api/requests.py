@@ -14,7 +14,9 @@ from fliqd.ids import id_pattern
 
 BODY_S: Final = 60.0
 NO_PARAMS: Final = Params(MultiDict(), ())
-_PATTERNS: Final = {kind: id_pattern(prefix) for kind, prefix in (("job", "job"), ("token", "tok"))}
+_PATTERNS: Final = {
+    kind: id_pattern(prefix) for kind, prefix in (("job", "job"), ("schedule", "sched"), ("token", "tok"))
+}
 
 
 async def json_body(request: web.Request) -> bytes:

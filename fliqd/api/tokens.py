@@ -7,9 +7,9 @@ import msgspec
 from aiohttp import web
 
 from fliqd.api.auth import require_admin
-from fliqd.api.documents import decode
 from fliqd.api.errors import json_response
 from fliqd.api.requests import json_body, params, path_id
+from fliqd.core.decoding import decode
 from fliqd.core.times import format_time, maybe_time
 from fliqd.errors import InvalidError, Problem
 from fliqd.service.tokens import DEFAULT_SCOPES, PREFIX_SHOWN, Tokens

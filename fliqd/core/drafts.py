@@ -5,7 +5,7 @@ value. The names are those of the API.
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, Final, Literal
 
@@ -43,13 +43,11 @@ class BackoffDraft(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     delays: list[int | float | str] | None = None
 
 
-class JobDraft(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, gc=False):
-    """The fields of `POST /v1/jobs` and `PATCH /v1/jobs/{id}`."""
+class RequestDraft(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, gc=False):
+    """What is sent and what becomes of it: the fields that jobs and schedules share."""
 
     url: str | UnsetType | None = UNSET
     http_method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] | UnsetType | None = UNSET
-    scheduled_at: str | UnsetType | None = UNSET
-    delay: int | float | str | UnsetType | None = UNSET
     headers: dict[str, str] | UnsetType | None = UNSET
     query: dict[str, str] | UnsetType | None = UNSET
     body: str | UnsetType | None = UNSET
@@ -57,8 +55,6 @@ class JobDraft(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, gc=Fals
     max_retries: int | UnsetType | None = UNSET
     backoff: Literal["exponential", "linear", "fixed"] | BackoffDraft | UnsetType | None = UNSET
     timeout_seconds: int | float | str | UnsetType | None = UNSET
-    expires_at: str | UnsetType | None = UNSET
-    idempotency_key: str | UnsetType | None = UNSET
     queue: str | UnsetType | None = UNSET
     name: str | UnsetType | None = UNSET
     description: str | UnsetType | None = UNSET
@@ -67,28 +63,50 @@ class JobDraft(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, gc=Fals
     success_statuses: list[int | str] | UnsetType | None = UNSET
 
 
+class JobDraft(RequestDraft, kw_only=True, gc=False):
+    """The fields of `POST /v1/jobs` and `PATCH /v1/jobs/{id}`."""
+
+    scheduled_at: str | UnsetType | None = UNSET
+    delay: int | float | str | UnsetType | None = UNSET
+    expires_at: str | UnsetType | None = UNSET
+    idempotency_key: str | UnsetType | None = UNSET
+
+
 # Fields of the contract that this version does not have yet; they are refused by name.
 LATER: Final = frozenset(
     {"requires_approval", "dedupe_key", "webhook_url", "webhook_headers", "webhook_events", "callback_url"}
 )
-ORDER: Final = {name: index for index, name in enumerate(JobDraft.__struct_fields__)}
 
 
 class Defaults(msgspec.Struct, frozen=True):
-    """What a job gets where it says nothing; from the configuration."""
+    """What a job or a schedule gets where it says nothing; from the configuration."""
 
     timeout_ms: int = 30_000
     max_retries: int = 0
     backoff: Backoff = Backoff()
+    timezone: str = "UTC"
 
 
 Reader = Callable[[Any, int, Defaults], dict[str, Any]]
+Readers = tuple[tuple[str, Reader], ...]
 
 
 def job_fields(draft: JobDraft, defaults: Defaults, now_ms: int, problems: list[Problem]) -> dict[str, Any]:
     """Return the job's fields for what the draft sets, adding to `problems` what is wrong with it."""
+    fields = read_fields(draft, _JOB, defaults, now_ms, problems)
+    if "host" in fields:
+        fields["lane"] = fields["host"]
+    if draft.scheduled_at and draft.delay not in (UNSET, None):
+        problems.append(Problem("delay", "and scheduled_at exclude each other; give one of them"))
+    return fields
+
+
+def read_fields(
+    draft: RequestDraft, readers: Readers, defaults: Defaults, now_ms: int, problems: list[Problem]
+) -> dict[str, Any]:
+    """Return the fields of a record for what the draft sets, adding to `problems` what is wrong with it."""
     fields: dict[str, Any] = {}
-    for name, read in _READERS:
+    for name, read in readers:
         value = getattr(draft, name)
         if value is UNSET:
             continue
@@ -96,8 +114,6 @@ def job_fields(draft: JobDraft, defaults: Defaults, now_ms: int, problems: list[
             fields.update(read(value, now_ms, defaults))
         except ValueError as err:
             problems.append(Problem(name, str(err)))
-    if draft.scheduled_at and draft.delay not in (UNSET, None):
-        problems.append(Problem("delay", "and scheduled_at exclude each other; give one of them"))
     if draft.headers:
         problems += check_headers("headers", draft.headers)
     if draft.query:
@@ -124,13 +140,19 @@ def together(*, url: str, query: dict[str, str], scheduled_ms: int, expires_ms: 
     """Yield what is wrong with values that are right one by one."""
     if expires_ms is not None and expires_ms < scheduled_ms:
         yield Problem("expires_at", "is before the job is due, so it could never run")
+    yield from whole_url(url, query)
+
+
+def whole_url(url: str, query: dict[str, str]) -> Iterator[Problem]:
+    """Yield what is wrong with a URL and its query together."""
     if query and len(with_query(url, query.items())) > MAX_URL:
         yield Problem("query", f"makes the URL longer than {MAX_URL} characters")
 
 
-def in_order(problems: list[Problem]) -> list[Problem]:
+def in_order(problems: list[Problem], order: Mapping[str, int] | None = None) -> list[Problem]:
     """Sort problems by the fields' order, so that the first one is the first wrong field."""
-    return sorted(problems, key=lambda problem: ORDER.get(problem.field.partition(".")[0], len(ORDER)))
+    places = ORDER if order is None else order
+    return sorted(problems, key=lambda problem: places.get(problem.field.partition(".")[0], len(places)))
 
 
 @lru_cache(maxsize=4096)
@@ -147,8 +169,7 @@ def host_of(url: str) -> str:
 def _url(url: str | None) -> dict[str, Any]:
     if url is None:
         raise ValueError("is required")
-    host = host_of(url)
-    return {"url": url, "host": host, "lane": host}
+    return {"url": url, "host": host_of(url)}
 
 
 def _at(text: str, now_ms: int) -> dict[str, Any]:
@@ -167,7 +188,7 @@ def _delay(value: object, now_ms: int) -> dict[str, Any]:
     return {"scheduled_ms": now_ms + delay_ms, "next_attempt_ms": now_ms + delay_ms}
 
 
-def _content(draft: JobDraft, fields: dict[str, Any], problems: list[Problem]) -> None:
+def _content(draft: RequestDraft, fields: dict[str, Any], problems: list[Problem]) -> None:
     if draft.body not in (UNSET, None) and draft.json is not UNSET:
         problems.append(Problem("json", "and body exclude each other; give one of them"))
     elif isinstance(draft.json, msgspec.Raw):
@@ -243,7 +264,7 @@ def _success(statuses: list[int | str]) -> dict[str, Any]:
     return {"success_statuses": words}
 
 
-def _or(name: str, default: Any, read: Callable[[Any], dict[str, Any]]) -> Reader:
+def or_default(name: str, default: Any, read: Callable[[Any], dict[str, Any]]) -> Reader:
     """Read a field whose null means its default."""
     return lambda value, _now_ms, _defaults: {name: default} if value is None else read(value)
 
@@ -259,22 +280,28 @@ def _or_configured(name: str, read: Callable[[Any], dict[str, Any]]) -> Reader:
 
 
 # How each field is read, in the order in which problems are told.
-_READERS: Final[tuple[tuple[str, Reader], ...]] = (
+REQUEST: Final[Readers] = (
     ("url", lambda url, _now_ms, _defaults: _url(url)),
-    ("http_method", _or("http_method", "POST", lambda method: {"http_method": method})),
-    ("scheduled_at", _or_nothing(_at)),
-    ("delay", _or_nothing(_delay)),
-    ("headers", _or("headers", {}, lambda headers: {"headers": headers})),
-    ("query", _or("query", {}, lambda query: {"query": query})),
+    ("http_method", or_default("http_method", "POST", lambda method: {"http_method": method})),
+    ("headers", or_default("headers", {}, lambda headers: {"headers": headers})),
+    ("query", or_default("query", {}, lambda query: {"query": query})),
     ("max_retries", _or_configured("max_retries", _max_retries)),
     ("backoff", _or_configured("backoff", _backoff)),
     ("timeout_seconds", _or_configured("timeout_ms", _timeout)),
-    ("expires_at", _or("expires_ms", None, lambda text: {"expires_ms": parse_time(text)})),
-    ("idempotency_key", _or_nothing(lambda key, _now_ms: {"idempotency_key": _text(key, MAX_KEY)})),
-    ("queue", _or("queue", "default", _queue)),
-    ("name", _or("name", None, lambda text: {"name": _text(text, MAX_TEXT)})),
-    ("description", _or("description", None, lambda text: {"description": _text(text, MAX_DESCRIPTION)})),
-    ("tags", _or("tags", (), _tags)),
-    ("on_interrupt", _or("on_interrupt", OnInterrupt.RETRY, lambda word: {"on_interrupt": OnInterrupt(word)})),
-    ("success_statuses", _or("success_statuses", ("2xx",), _success)),
+    ("queue", or_default("queue", "default", _queue)),
+    ("name", or_default("name", None, lambda text: {"name": _text(text, MAX_TEXT)})),
+    ("description", or_default("description", None, lambda text: {"description": _text(text, MAX_DESCRIPTION)})),
+    ("tags", or_default("tags", (), _tags)),
+    ("on_interrupt", or_default("on_interrupt", OnInterrupt.RETRY, lambda word: {"on_interrupt": OnInterrupt(word)})),
+    ("success_statuses", or_default("success_statuses", ("2xx",), _success)),
 )
+_JOB: Final[Readers] = (
+    *REQUEST[:2],
+    ("scheduled_at", _or_nothing(_at)),
+    ("delay", _or_nothing(_delay)),
+    *REQUEST[2:],
+    ("expires_at", or_default("expires_ms", None, lambda text: {"expires_ms": parse_time(text)})),
+    ("idempotency_key", _or_nothing(lambda key, _now_ms: {"idempotency_key": _text(key, MAX_KEY)})),
+)
+# What is not read through a table, and where it stands among the rest.
+ORDER: Final = {name: index for index, (name, _) in enumerate((*_JOB[:6], ("body", None), ("json", None), *_JOB[6:]))}

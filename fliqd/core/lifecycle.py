@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from fliqd.core.drafts import in_order, together
-from fliqd.core.model import QUARANTINE, TRANSITIONS, Job, JobStatus
+from fliqd.core.model import QUARANTINE, TRANSITIONS, Job, JobStatus, Source
 from fliqd.errors import ConflictError, InvalidError
 
 S = JobStatus
@@ -21,6 +21,16 @@ ACTIONS = {
     S.FAILED: ("replay",),
     S.CANCELLED: (),
 }
+
+
+def own(job: Job) -> Job:
+    """Return a job that an API may change; raise ConflictError for one that the configuration file declares."""
+    if job.source is Source.CONFIG:
+        raise ConflictError(
+            f'the job "{job.name}" is declared in the configuration file: change it there and reload',
+            "managed_by_config",
+        )
+    return job
 
 
 def cancel(job: Job, now_ms: int) -> Job:
@@ -89,4 +99,6 @@ def replay(job: Job, *, new_id: str, now_ms: int, token_id: str | None) -> Job:
         attempts=0,
         last_status_code=None,
         last_error=None,
+        source=Source.API,
+        slot_ms=None,
     )

@@ -13,6 +13,7 @@ import msgspec
 
 from fliqd.core.delivery import ErrorCode, Timings
 from fliqd.core.retry import Backoff
+from fliqd.core.times import LAST_MS
 
 
 class JobStatus(StrEnum):
@@ -51,10 +52,21 @@ class OnInterrupt(StrEnum):
     FAIL = "fail"
 
 
+class Source(StrEnum):
+    """Who may change or remove a thing: callers of an API, or the configuration file alone."""
+
+    API = "api"
+    CONFIG = "config"
+
+
 # A job that fliqd died with may be what it died of. Such jobs go through one slot of their own, so that their
 # neighbours do not pay, and fail when it dies with them there again and again.
 QUARANTINE: Final = "quarantine"  # no host:port looks like this
 MOST_CRASHES: Final = 3  # the one that led there, and two more are forgiven
+
+# The due time of a job that waits for something else than time: the run of its schedule before it. No clock
+# gets there, so it never leaves by itself.
+HELD_MS: Final = LAST_MS
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -102,6 +114,17 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     crashes: int = 0  # how often in a row fliqd died while it was under way
     last_status_code: int | None = None
     last_error: str | None = None
+
+    # where it comes from
+    source: Source = Source.API
+    schedule_id: str | None = None
+    slot_ms: int | None = None  # the due time of its schedule; None when it was asked for, or is a replay
+    has_references: bool = False  # url, headers, query and body may hold ${env:…} and ${file:…}
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it waits for an earlier run of its schedule to end."""
+        return self.next_attempt_ms == HELD_MS
 
 
 class Execution(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -68,8 +68,9 @@ def _headers(
 
 
 def _facts(job: Job) -> tuple[tuple[str, str], ...]:
-    return (
+    facts = (
         ("X-Fliq-Delivery-Id", job.id),
         ("X-Fliq-Attempt", str(job.executions)),
         ("X-Fliq-Scheduled-At", format_time(job.scheduled_ms)),
     )
+    return facts if job.schedule_id is None else (*facts, ("X-Fliq-Schedule-Id", job.schedule_id))

@@ -52,7 +52,7 @@ class Jobs:
         store: Store,
         clock: Clock,
         new_ulid: Callable[[], str],
-        defaults: Defaults,
+        defaults: Callable[[], Defaults],
         traffic: Traffic,
     ) -> None:
         self._store = store
@@ -63,7 +63,7 @@ class Jobs:
 
     async def create(self, asked: Asked, *, dialect: str = "v1", token_id: str | None = None) -> Created:
         """Add one job; raise InvalidError with everything that is wrong."""
-        job = self._new(asked, self._clock.now_ms(), dialect, token_id)
+        job = self.new(asked, self._clock.now_ms(), dialect=dialect, token_id=token_id)
         return (await self._store.create_jobs([job]))[0]
 
     async def create_many(
@@ -74,7 +74,7 @@ class Jobs:
         made: list[Job | FliqdError] = []
         for asked in asks:
             try:
-                made.append(self._new(asked, now_ms, dialect, token_id))
+                made.append(self.new(asked, now_ms, dialect=dialect, token_id=token_id))
             except InvalidError as err:
                 made.append(err)
         right = [job for job in made if isinstance(job, Job)]
@@ -94,17 +94,17 @@ class Jobs:
         """Change a waiting job; a change of its time makes it wait for that, even within its retries."""
         now_ms = self._clock.now_ms()
         problems = list(asked.problems)
-        fields = job_fields(asked.draft, self._defaults, now_ms, problems)
+        fields = job_fields(asked.draft, self._defaults(), now_ms, problems)
         if "idempotency_key" in fields:
             problems.append(Problem("idempotency_key", "cannot be changed: it names the create that made the job"))
         if problems:
             raise InvalidError(in_order(problems))
-        return await self._store.change_job(job_id, lambda job: lifecycle.update(job, fields, now_ms))
+        return await self._store.change_job(job_id, lambda job: lifecycle.update(lifecycle.own(job), fields, now_ms))
 
     async def cancel(self, job_id: str) -> Job:
         """Cancel a waiting job."""
         now_ms = self._clock.now_ms()
-        return await self._store.change_job(job_id, lambda job: lifecycle.cancel(job, now_ms))
+        return await self._store.change_job(job_id, lambda job: lifecycle.cancel(lifecycle.own(job), now_ms))
 
     async def run(self, job_id: str) -> Job:
         """Make a waiting job due at once."""
@@ -135,6 +135,8 @@ class Jobs:
             return [Reason("approval", "someone has to approve it")]
         if job.status is JobStatus.RUNNING:
             return [Reason("answer", f"attempt {job.executions} is under way to {job.host}")]
+        if job.is_held:
+            return [Reason("overlap", f"an earlier run of its schedule {job.schedule_id} has not ended")]
         due_ms = job.next_attempt_ms or now_ms
         if due_ms > now_ms:
             until = format_time(due_ms)
@@ -155,9 +157,11 @@ class Jobs:
             reasons.append(Reason("limit", message))
         return reasons or [Reason("next", "it is due and about to leave")]
 
-    def _new(self, asked: Asked, now_ms: int, dialect: str, token_id: str | None) -> Job:
+    def new(self, asked: Asked, now_ms: int, *, dialect: str = "v1", token_id: str | None = None) -> Job:
+        """Return the job that is asked for; raise InvalidError with everything that is wrong."""
         problems = list(asked.problems)
-        fields = job_fields(asked.draft, self._defaults, now_ms, problems)
+        defaults = self._defaults()
+        fields = job_fields(asked.draft, defaults, now_ms, problems)
         required(asked.draft, problems)
         if not problems:
             problems += together(
@@ -169,7 +173,7 @@ class Jobs:
         if problems:
             raise InvalidError(in_order(problems))
         for name in ("timeout_ms", "max_retries", "backoff"):
-            fields.setdefault(name, getattr(self._defaults, name))
+            fields.setdefault(name, getattr(defaults, name))
         return Job(
             id=f"job_{self._new_ulid()}",
             dialect=dialect,

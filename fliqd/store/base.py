@@ -13,9 +13,11 @@ from typing import Protocol
 
 import msgspec
 
+from fliqd.core.accounting import Account
 from fliqd.core.delivery import Timings
 from fliqd.core.due_heap import DueEntry
-from fliqd.core.model import Execution, Job, JobStatus
+from fliqd.core.model import Execution, Job, JobStatus, Source
+from fliqd.core.schedule import Missed, Schedule, ScheduleStatus
 from fliqd.core.settle import Settlement
 
 
@@ -26,6 +28,7 @@ class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
     queue: str | None = None
     name: str | None = None
     tag: str | None = None
+    schedule_id: str | None = None
     created_from_ms: int | None = None
     created_to_ms: int | None = None
     scheduled_from_ms: int | None = None
@@ -61,6 +64,53 @@ class Finish(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     timings: Timings
 
 
+class ScheduleFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which schedules a list shows; None leaves a condition out."""
+
+    status: ScheduleStatus | None = None
+    name: str | None = None
+    source: Source | None = None
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to become of a schedule that was read as `old`.
+
+    First the due times since its cursor are settled as `due` says (`core.accounting.advance`), then `change` is
+    made, then `jobs` are added that belong to no due time. `missed` are due times that are known to be missed.
+    A change that deletes it cancels its jobs that have never started.
+    """
+
+    old: Schedule
+    now_ms: int
+    due: Account | None = None
+    missed: tuple[Missed, ...] = ()
+    change: Callable[[Schedule], Schedule] | None = None
+    jobs: tuple[Job, ...] = ()
+
+
+class DeclaredJob(msgspec.Struct, frozen=True, kw_only=True):
+    """The memory of a one-time job that the configuration file declared; it outlives the job.
+
+    `job_id` is None when its time was past when it was first seen.
+    """
+
+    name: str
+    job_id: str | None
+    scheduled_ms: int
+    seen_ms: int
+
+
+class Reconciliation(msgspec.Struct, frozen=True, kw_only=True):
+    """What makes the store hold what the configuration file declares: done as a whole, or not at all."""
+
+    create: tuple[Schedule, ...] = ()
+    steps: tuple[Step, ...] = ()
+    create_jobs: tuple[Job, ...] = ()
+    change_jobs: tuple[tuple[Job, Job], ...] = ()  # as it was read, as it shall be
+    remember: tuple[DeclaredJob, ...] = ()
+    forget: tuple[str, ...] = ()  # names
+
+
 class Token(msgspec.Struct, frozen=True, kw_only=True):
     """An API token as the store knows it: never the token itself, only its SHA-256."""
 
@@ -72,8 +122,64 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
     last_used_ms: int | None = None
 
 
+class Schedules(Protocol):
+    """The schedules of a store, what they missed, and what the configuration file has declared."""
+
+    def on_due(self, listener: Callable[[Sequence[DueEntry]], None]) -> None:
+        """Have `listener` told, after each commit, of every schedule whose next run has changed."""
+
+    async def create(self, schedule: Schedule) -> Schedule:
+        """Add a schedule; raise ConflictError (`name_taken`)."""
+
+    async def get(self, schedule_id: str, *, deleted_too: bool = False) -> Schedule:
+        """Return a schedule; raise NotFoundError. `last_status` is that of its last job right now."""
+
+    async def page(self, where: ScheduleFilter, *, before_pk: int | None, limit: int) -> tuple[list[Schedule], bool]:
+        """Return up to `limit` schedules created before that one, newest first, and whether there are more."""
+
+    async def all(self) -> list[Schedule]:
+        """Return every schedule, oldest first."""
+
+    async def by_pk(self, pks: Sequence[int]) -> list[Schedule]:
+        """Return those that are there."""
+
+    async def due_page(self, *, start: tuple[int, int], limit: int) -> list[DueEntry]:
+        """Return schedules from `start` (next run, pk) on, inclusive, by their next run."""
+
+    async def parked(self) -> list[int]:
+        """Return the pks of those whose next run could not be computed."""
+
+    async def take(self, steps: Sequence[Step]) -> list[Schedule | None]:
+        """Take steps, each for itself; None in the place of one whose schedule has changed since it was read.
+
+        Raises ConflictError (`name_taken`), and then has taken none.
+        """
+
+    async def missed(self, schedule: Schedule, *, before_pk: int | None, limit: int) -> tuple[list[Missed], int | None]:
+        """Return what a schedule missed, what was noted last first, and the place to go on before, None at the end."""
+
+    async def declared(self) -> list[DeclaredJob]:
+        """Return what is remembered of the one-time jobs that were declared."""
+
+    async def jobs(self, ids: Sequence[str]) -> list[Job]:
+        """Return those of these jobs that are there."""
+
+    async def reconcile(self, wanted: Reconciliation) -> bool:
+        """Do all of it, or, when something has changed since it was read, nothing: then False.
+
+        Raises ConflictError (`name_taken`), which leaves all as it was.
+        """
+
+    async def forget(self, *, before_ms: int, limit: int) -> int:
+        """Delete up to `limit` notes of missed runs that are older, and deleted schedules of which nothing is left."""
+
+
 class Store(Protocol):
     """One daemon's view of the jobs."""
+
+    @property
+    def schedules(self) -> Schedules:
+        """What there is beside the jobs."""
 
     def on_due(self, listener: Callable[[Sequence[DueEntry]], None]) -> None:
         """Have `listener` told, after each commit, of every job that has come to wait for an instant.
@@ -104,7 +210,7 @@ class Store(Protocol):
         """Return the attempts at a job, newest first; raise NotFoundError."""
 
     async def due_page(
-        self, *, start: tuple[int, int], until_ms: int | None, lane: str | None, limit: int
+        self, *, start: tuple[int, int], limit: int, until_ms: int | None = None, lane: str | None = None
     ) -> list[DueEntry]:
         """Return scheduled jobs from `start` (due_ms, pk) on, inclusive, in due order."""
 

@@ -46,6 +46,7 @@ async def test_a_created_job_shows_all_its_fields(fliqd: RunningDaemon) -> None:
         "attempts": 0,
         "executions": 0,
         "actions": ["cancel", "run", "update"],
+        "source": "api",
         **dict.fromkeys(
             ["started_at", "finished_at", "last_status_code", "last_error", "replay_of", "schedule_id", "buffer_id",
              "approved_at", "approved_by"]

@@ -85,7 +85,7 @@ async def test_a_migration_fails_whole(path: Path, monkeypatch: pytest.MonkeyPat
 async def test_the_due_window_is_read_from_the_index_alone(path: Path, name: str, more: dict[str, object]) -> None:
     await (await open_sqlite(path, [])).close()
     plain = sqlite3.connect(path)
-    values = {"from_ms": 0, "from_pk": 0, "limit": 1000} | more
+    values = {"from_ms": 0, "from_pk": 0, "limit": 1000, "held_ms": NOW} | more
     plan = " ".join(row[3] for row in plain.execute("EXPLAIN QUERY PLAN " + queries.load()[name], values))
     plain.close()
     assert re.search(r"SEARCH job USING COVERING INDEX job_due", plan), plan

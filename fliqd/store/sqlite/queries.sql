@@ -14,8 +14,8 @@ INSERT INTO job (
     pk, id, dialect, token_id, status, url, host, lane, http_method, headers, query, body, body_is_json, timeout_ms,
     max_retries, backoff, success_statuses, on_interrupt, queue, name, description, tags, idempotency_key, replay_of,
     scheduled_ms, expires_ms, created_ms, updated_ms, started_ms, finished_ms, next_attempt_ms, due_ms, owner, executions,
-    attempts, crashes, last_status_code, last_error
-) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+    attempts, crashes, last_status_code, last_error, source, schedule_id, slot_ms, has_references
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: job_replace
 -- The new values in the order of job_insert, then the state that was read: no row if it has moved on.
@@ -23,8 +23,8 @@ UPDATE job
    SET (pk, id, dialect, token_id, status, url, host, lane, http_method, headers, query, body, body_is_json, timeout_ms,
         max_retries, backoff, success_statuses, on_interrupt, queue, name, description, tags, idempotency_key, replay_of,
         scheduled_ms, expires_ms, created_ms, updated_ms, started_ms, finished_ms, next_attempt_ms, due_ms, owner, executions,
-        attempts, crashes, last_status_code, last_error)
-     = (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+        attempts, crashes, last_status_code, last_error, source, schedule_id, slot_ms, has_references)
+     = (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
  WHERE pk = ? AND status = ? AND executions = ?
 RETURNING pk;
 
@@ -64,7 +64,7 @@ SELECT * FROM execution WHERE job_pk = :job_pk ORDER BY attempt_num DESC;
 
 -- name: due_page
 SELECT next_attempt_ms, pk, lane FROM job
- WHERE next_attempt_ms IS NOT NULL AND (next_attempt_ms, pk) >= (:from_ms, :from_pk)
+ WHERE next_attempt_ms IS NOT NULL AND (next_attempt_ms, pk) >= (:from_ms, :from_pk) AND next_attempt_ms < :held_ms
  ORDER BY next_attempt_ms, pk
  LIMIT :limit;
 
@@ -88,7 +88,8 @@ RETURNING *;
 -- name: jobs_expire
 UPDATE job
    SET status = 'failed', next_attempt_ms = NULL, finished_ms = :now_ms, updated_ms = :now_ms, last_error = :error
- WHERE pk IN (SELECT value FROM json_each(:pks)) AND status = 'scheduled' AND expires_ms < :now_ms;
+ WHERE pk IN (SELECT value FROM json_each(:pks)) AND status = 'scheduled' AND expires_ms < :now_ms
+RETURNING schedule_id, pk, status;
 
 -- name: execution_open
 INSERT INTO execution (job_pk, attempt_num, id, status, started_ms, late_ms, response_truncated)
@@ -131,7 +132,7 @@ UPDATE job
        last_error = iif(crashes + :crash > :most_crashes, :error || ', for the ' || (crashes + :crash) || 'th time', :error)
  WHERE status = 'running' AND (on_interrupt = 'fail' OR crashes + :crash > :most_crashes)
    AND (:pks IS NULL OR pk IN (SELECT value FROM json_each(:pks)))
-RETURNING pk;
+RETURNING schedule_id, pk, status;
 
 -- name: jobs_interrupted_retry
 -- Due again at once, whatever max_retries says: an interrupted attempt spends no budget.
@@ -189,3 +190,141 @@ SELECT (c.page_count - f.freelist_count) * s.page_size
 -- name: probe
 INSERT INTO meta (key, value) VALUES ('probe', ?)
     ON CONFLICT (key) DO UPDATE SET value = excluded.value;
+
+-- name: schedule_insert
+INSERT INTO schedule (
+    id, version, name, source, dialect, token_id, cron, every_ms, anchor_ms, timezone, dst_gap, dst_overlap, starts_ms, ends_ms,
+    max_runs, jitter_ms, misfire, misfire_grace_ms, overlap, url, host, http_method, headers, query, body, body_is_json,
+    has_references, timeout_ms, max_retries, backoff, success_statuses, on_interrupt, queue, description, tags,
+    created_ms, updated_ms, deleted_ms, paused_ms, cursor_ms, next_run_ms, run_count, error
+) VALUES (
+    :id, :version, :name, :source, :dialect, :token_id, :cron, :every_ms, :anchor_ms, :timezone, :dst_gap, :dst_overlap,
+    :starts_ms, :ends_ms, :max_runs, :jitter_ms, :misfire, :misfire_grace_ms, :overlap, :url, :host, :http_method, :headers,
+    :query, :body, :body_is_json, :has_references, :timeout_ms, :max_retries, :backoff, :success_statuses, :on_interrupt,
+    :queue, :description, :tags, :created_ms, :updated_ms, :deleted_ms, :paused_ms, :cursor_ms, :next_run_ms, :run_count, :error)
+RETURNING pk;
+
+-- name: schedule_replace
+-- All that is decided; what became of the last run is kept by schedule_made and schedule_ended.
+UPDATE schedule
+   SET version = version + 1, name = :name, source = :source, cron = :cron, every_ms = :every_ms, anchor_ms = :anchor_ms,
+       timezone = :timezone, dst_gap = :dst_gap, dst_overlap = :dst_overlap, starts_ms = :starts_ms, ends_ms = :ends_ms,
+       max_runs = :max_runs, jitter_ms = :jitter_ms, misfire = :misfire, misfire_grace_ms = :misfire_grace_ms,
+       overlap = :overlap, url = :url, host = :host, http_method = :http_method, headers = :headers, query = :query,
+       body = :body, body_is_json = :body_is_json, has_references = :has_references, timeout_ms = :timeout_ms,
+       max_retries = :max_retries, backoff = :backoff, success_statuses = :success_statuses, on_interrupt = :on_interrupt,
+       queue = :queue, description = :description, tags = :tags, updated_ms = :updated_ms, deleted_ms = :deleted_ms,
+       paused_ms = :paused_ms, cursor_ms = :cursor_ms, next_run_ms = :next_run_ms, run_count = :run_count, error = :error
+ WHERE pk = :pk AND version = :version
+RETURNING pk;
+
+-- name: schedule_moved
+-- The same for a schedule whose definition has not changed.
+UPDATE schedule
+   SET version = version + 1, cursor_ms = ?, next_run_ms = ?, run_count = ?, error = ?
+ WHERE pk = ?;
+
+-- name: schedule_made
+UPDATE schedule SET last_job_pk = ?, last_run_ms = ?, last_status = 'scheduled' WHERE pk = ?;
+
+-- name: schedule_ended
+UPDATE schedule SET last_status = ? WHERE id = ? AND last_job_pk = ?;
+
+-- name: schedule_version
+SELECT version FROM schedule WHERE pk = ? AND deleted_ms IS NULL;
+
+-- name: schedule_by_id
+SELECT schedule.*, (SELECT status FROM job WHERE job.pk = last_job_pk) FROM schedule
+ WHERE id = :id AND (:deleted_too OR deleted_ms IS NULL);
+
+-- name: schedule_name_taken
+SELECT id FROM schedule WHERE name = :name AND deleted_ms IS NULL AND pk <> :pk;
+
+-- name: schedules_by_pk
+SELECT schedule.* FROM json_each(:pks) AS wanted JOIN schedule ON schedule.pk = wanted.value WHERE deleted_ms IS NULL;
+
+-- name: schedules_all
+SELECT schedule.* FROM schedule WHERE deleted_ms IS NULL ORDER BY pk;
+
+-- name: schedules_newest_first
+SELECT schedule.*, (SELECT status FROM job WHERE job.pk = last_job_pk) FROM schedule
+ WHERE pk < :before_pk AND deleted_ms IS NULL
+   /* more */
+ ORDER BY pk DESC
+ LIMIT :limit;
+
+-- name: schedules_due_page
+SELECT next_run_ms, pk, '' FROM schedule
+ WHERE next_run_ms IS NOT NULL AND (next_run_ms, pk) >= (:from_ms, :from_pk)
+ ORDER BY next_run_ms, pk
+ LIMIT :limit;
+
+-- name: schedules_parked
+SELECT pk FROM schedule WHERE error IS NOT NULL AND deleted_ms IS NULL AND paused_ms IS NULL;
+
+-- name: schedule_live
+-- How many jobs of a schedule have not ended, and how many of them wait for the others.
+SELECT count(*), coalesce(sum(next_attempt_ms IS :held_ms), 0) FROM job WHERE schedule_id = :id AND finished_ms IS NULL;
+
+-- name: schedule_slots
+-- Which slots have a job already.
+SELECT slot_ms FROM job WHERE schedule_id = :id AND slot_ms BETWEEN :first_ms AND :last_ms;
+
+-- name: held_release
+-- The first job that waits for the end of the runs before it, once none of them is left.
+UPDATE job
+   SET next_attempt_ms = max(scheduled_ms, :now_ms), updated_ms = :now_ms
+ WHERE pk = (SELECT pk FROM job
+              WHERE schedule_id = :id AND finished_ms IS NULL AND next_attempt_ms = :held_ms
+              ORDER BY pk LIMIT 1)
+   AND NOT EXISTS (SELECT 1 FROM job
+                    WHERE schedule_id = :id AND finished_ms IS NULL AND next_attempt_ms IS NOT :held_ms)
+RETURNING next_attempt_ms, pk, lane;
+
+-- name: schedule_jobs_cancel
+-- Those that have never started.
+UPDATE job
+   SET status = 'cancelled', next_attempt_ms = NULL, finished_ms = :now_ms, updated_ms = :now_ms
+ WHERE schedule_id = :id AND finished_ms IS NULL AND status IN ('scheduled', 'awaiting_approval') AND executions = 0
+RETURNING schedule_id, pk, status;
+
+-- name: missed_last
+SELECT pk, last_ms, reason FROM missed WHERE schedule_pk = ? ORDER BY pk DESC LIMIT 1;
+
+-- name: missed_extend
+UPDATE missed SET last_ms = ?, count = count + ?, noted_ms = ? WHERE pk = ?;
+
+-- name: missed_insert
+INSERT INTO missed (schedule_pk, first_ms, last_ms, count, reason, noted_ms) VALUES (?, ?, ?, ?, ?, ?);
+
+-- name: missed_newest_first
+SELECT pk, first_ms, last_ms, count, reason, noted_ms FROM missed
+ WHERE schedule_pk = :schedule_pk AND pk < :before_pk
+ ORDER BY pk DESC
+ LIMIT :limit;
+
+-- name: missed_delete
+DELETE FROM missed
+ WHERE pk IN (SELECT pk FROM missed WHERE noted_ms < :before_ms ORDER BY noted_ms LIMIT :limit)
+RETURNING pk;
+
+-- name: schedules_purge
+-- Deleted ones of which nothing is left to show.
+DELETE FROM schedule
+ WHERE deleted_ms < :before_ms
+   AND NOT EXISTS (SELECT 1 FROM job WHERE job.schedule_id = schedule.id)
+   AND NOT EXISTS (SELECT 1 FROM missed WHERE missed.schedule_pk = schedule.pk)
+RETURNING pk;
+
+-- name: declared_all
+SELECT name, job_id, scheduled_ms, seen_ms FROM declared_job ORDER BY name;
+
+-- name: declared_put
+INSERT INTO declared_job (name, job_id, scheduled_ms, seen_ms) VALUES (?, ?, ?, ?)
+    ON CONFLICT (name) DO UPDATE SET job_id = excluded.job_id, scheduled_ms = excluded.scheduled_ms, seen_ms = excluded.seen_ms;
+
+-- name: declared_delete
+DELETE FROM declared_job WHERE name = ?;
+
+-- name: jobs_by_ids
+SELECT job.* FROM json_each(:ids) AS wanted JOIN job ON job.id = wanted.value;

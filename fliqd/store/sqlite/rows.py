@@ -7,13 +7,16 @@ import msgspec
 
 from fliqd.core.delivery import ErrorCode, Timings
 from fliqd.core.due_heap import DueEntry
-from fliqd.core.model import Execution, ExecutionStatus, Job, JobStatus, OnInterrupt
+from fliqd.core.model import Execution, ExecutionStatus, Job, JobStatus, OnInterrupt, Source
+from fliqd.core.occurrences import Gap, Overlap
 from fliqd.core.retry import Backoff
+from fliqd.core.schedule import Misfire, Missed, MissedReason, Schedule, WhileRunning
 from fliqd.store.base import Finish, Token
 
 Row = Sequence[Any]
 
 JOB_COLUMNS: Final = Job.__struct_fields__
+SCHEDULE_COLUMNS: Final = Schedule.__struct_fields__
 EXECUTION_COLUMNS: Final = (
     "job_pk", "attempt_num", "id", "status", "started_ms", "finished_ms", "late_ms", "status_code", "error_code",
     "error", "response_headers", "response_body", "response_truncated", "timings",
@@ -22,6 +25,7 @@ EXECUTION_COLUMNS: Final = (
 _JOB_STATUS: Final = {str(status): status for status in JobStatus}
 _EXECUTION_STATUS: Final = {str(status): status for status in ExecutionStatus}
 _ON_INTERRUPT: Final = {str(choice): choice for choice in OnInterrupt}
+_SOURCE: Final = {str(source): source for source in Source}
 _DEFAULT_BACKOFF: Final = Backoff()
 _DEFAULT_SUCCESS: Final = ("2xx",)
 
@@ -31,13 +35,18 @@ _strings: Final = msgspec.json.Decoder(tuple[str, ...]).decode
 _pairs: Final = msgspec.json.Decoder(tuple[tuple[str, str], ...]).decode
 _backoff: Final = msgspec.json.Decoder(Backoff).decode
 _timings: Final = msgspec.json.Decoder(Timings).decode
-_JOB_JSON: Final = (
+_JSON: Final = (
     ("headers", _string_map),
     ("query", _string_map),
     ("backoff", _backoff),
     ("success_statuses", _strings),
     ("tags", _strings),
 )
+_SCHEDULE_KINDS: Final = (
+    ("source", Source), ("dst_gap", Gap), ("dst_overlap", Overlap), ("misfire", Misfire), ("overlap", WhileRunning),
+    ("on_interrupt", OnInterrupt), ("last_status", JobStatus), ("body_is_json", bool), ("has_references", bool),
+)  # fmt: skip
+_SCHEDULE_TEXTS: Final = tuple(column for column, kind in _SCHEDULE_KINDS if kind is not bool)
 
 
 def _json(value: object) -> str:
@@ -46,7 +55,7 @@ def _json(value: object) -> str:
 
 def job(row: Row) -> Job:
     values = dict(zip(JOB_COLUMNS, row, strict=True))
-    for column, decode in _JOB_JSON:
+    for column, decode in _JSON:
         text = values[column]
         if text is None:
             del values[column]  # the record's default
@@ -55,6 +64,8 @@ def job(row: Row) -> Job:
     values["status"] = _JOB_STATUS[values["status"]]
     values["on_interrupt"] = _ON_INTERRUPT[values["on_interrupt"]]
     values["body_is_json"] = bool(values["body_is_json"])
+    values["has_references"] = bool(values["has_references"])
+    values["source"] = _SOURCE[values["source"]]
     return Job(**values)
 
 
@@ -71,8 +82,45 @@ def job_values(job: Job) -> tuple[Any, ...]:
         _json(job.tags) if job.tags else None,
         job.idempotency_key, job.replay_of, job.scheduled_ms, job.expires_ms, job.created_ms, job.updated_ms,
         job.started_ms, job.finished_ms, job.next_attempt_ms, job.due_ms, job.owner, job.executions, job.attempts,
-        job.crashes, job.last_status_code, job.last_error,
+        job.crashes, job.last_status_code, job.last_error, str(job.source), job.schedule_id, job.slot_ms,
+        job.has_references,
     )  # fmt: skip
+
+
+def schedule(row: Row) -> Schedule:
+    """Read a schedule; after its columns may come how its last job stands now, None when that is gone."""
+    values = dict(zip(SCHEDULE_COLUMNS, row, strict=False))
+    if len(row) > len(SCHEDULE_COLUMNS):
+        values["last_status"] = row[-1] or values["last_status"]
+    for column, decode in _JSON:
+        text = values[column]
+        if text is None:
+            del values[column]  # the record's default
+        else:
+            values[column] = decode(text)
+    for column, kind in _SCHEDULE_KINDS:
+        if values[column] is not None:
+            values[column] = kind(values[column])
+    return Schedule(**values)
+
+
+def schedule_values(schedule: Schedule) -> dict[str, Any]:
+    """Return the values of a schedule by column."""
+    values = {column: getattr(schedule, column) for column in SCHEDULE_COLUMNS}
+    values |= {column: None if values[column] is None else str(values[column]) for column in _SCHEDULE_TEXTS}
+    values |= {
+        "headers": _json(schedule.headers) if schedule.headers else None,
+        "query": _json(schedule.query) if schedule.query else None,
+        "backoff": None if schedule.backoff == _DEFAULT_BACKOFF else _json(schedule.backoff),
+        "success_statuses": None if schedule.success_statuses == _DEFAULT_SUCCESS else _json(schedule.success_statuses),
+        "tags": _json(schedule.tags) if schedule.tags else None,
+    }
+    return values
+
+
+def missed(row: Row) -> Missed:
+    first_ms, last_ms, count, reason, noted_ms = row
+    return Missed(first_ms, last_ms, count, MissedReason(reason), noted_ms)
 
 
 def execution(row: Row) -> Execution:
@@ -110,8 +158,8 @@ def due(row: Row) -> DueEntry:
 
 
 def due_entry(job: Job) -> DueEntry | None:
-    """Return the place of a job in the due index, None when it does not wait."""
-    if job.status is not JobStatus.SCHEDULED or job.next_attempt_ms is None:
+    """Return the place of a job in the due index, None when it does not wait for a time."""
+    if job.status is not JobStatus.SCHEDULED or job.next_attempt_ms is None or job.is_held:
         return None
     return DueEntry(job.next_attempt_ms, job.pk, job.lane)
 

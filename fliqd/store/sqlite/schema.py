@@ -9,7 +9,12 @@ from fliqd.errors import StoreUnusableError
 from fliqd.store.sqlite import rows
 
 APPLICATION_ID: Final = 0x666C6971  # "fliq" in the file's header, so that file(1) and we know our own
-TABLES: Final = frozenset({"meta", "job", "job_tag", "execution", "token"})
+TABLES: Final = frozenset({"meta", "job", "job_tag", "execution", "token", "schedule", "missed", "declared_job"})
+COLUMNS: Final = {
+    "job": rows.JOB_COLUMNS,
+    "execution": rows.EXECUTION_COLUMNS,
+    "schedule": rows.SCHEDULE_COLUMNS,
+}
 _NUMBERED: Final = re.compile(r"(\d{4})_\w+\.sql")
 
 
@@ -46,7 +51,7 @@ def migrate(connection: sqlite3.Connection) -> None:
     tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
     if missing := TABLES - tables:
         raise StoreUnusableError(f"the store lacks the tables {', '.join(sorted(missing))}: put back a backup")
-    for table, columns in (("job", rows.JOB_COLUMNS), ("execution", rows.EXECUTION_COLUMNS)):
+    for table, columns in COLUMNS.items():
         found = tuple(row[1] for row in connection.execute(f"PRAGMA table_info({table})"))
         if found != columns:
             raise StoreUnusableError(f"the store's table {table} has the columns {found}, expected {columns}")

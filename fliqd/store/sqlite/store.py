@@ -13,11 +13,12 @@ import msgspec
 
 from fliqd.core.delivery import ErrorCode
 from fliqd.core.due_heap import DueEntry
-from fliqd.core.model import MOST_CRASHES, QUARANTINE, Execution, Job, JobStatus
+from fliqd.core.model import FINAL, HELD_MS, MOST_CRASHES, QUARANTINE, Execution, Job, JobStatus
 from fliqd.errors import ConflictError, FliqdError, NotFoundError, UnavailableError
 from fliqd.store.base import Created, Finish, JobFilter, Page, Token
-from fliqd.store.sqlite import files, queries, rows
+from fliqd.store.sqlite import files, queries, rows, schedules
 from fliqd.store.sqlite.lock import StoreLock
+from fliqd.store.sqlite.schedules import SqliteSchedules
 from fliqd.store.sqlite.writer import SplitBatchError, Transaction, Writer
 
 READERS: Final = 2  # a long list on one leaves the other for look-ups
@@ -36,6 +37,7 @@ FILTERS: Final = {
     "queue": "AND queue = :queue",
     "name": "AND name = :name",
     "tag": "AND pk IN (SELECT job_pk FROM job_tag WHERE tag = :tag)",
+    "schedule_id": "AND schedule_id = :schedule_id",
 }
 
 
@@ -92,7 +94,8 @@ class SqliteStore:
         self._new_execution_id = new_execution_id
         self._sql = queries.load()
         self._listener: Callable[[Sequence[DueEntry]], None] | None = None
-        self._writer = Writer(connection, on_due=self._tell, on_fatal=on_fatal)
+        self._writer = Writer(connection, on_commit=self._tell, on_fatal=on_fatal)
+        self.schedules = SqliteSchedules(self._writer, self._read, insert=self._insert, replace=self._replace)
 
     @classmethod
     async def open(
@@ -152,9 +155,11 @@ class SqliteStore:
     def on_due(self, listener: Callable[[Sequence[DueEntry]], None]) -> None:
         self._listener = listener
 
-    def _tell(self, due: Sequence[DueEntry]) -> None:
-        if self._listener is not None:
-            self._listener(due)
+    def _tell(self, committed: Transaction) -> None:
+        if committed.due and self._listener is not None:
+            self._listener(committed.due)
+        if committed.schedules_due:
+            self.schedules.tell(committed.schedules_due)
 
     async def close(self) -> None:
         await self._writer.close()
@@ -185,7 +190,8 @@ class SqliteStore:
             for row in tx.rows("jobs_by_key", {"keys": msgspec.json.encode(keys).decode()}):
                 job = rows.job(row)
                 known[job.dialect, job.idempotency_key] = job
-        values, tags, results = [], [], []
+        new: list[Job] = []
+        results = []
         for jobs in batches:
             created = []
             for wanted in jobs:
@@ -193,22 +199,30 @@ class SqliteStore:
                 if wanted.idempotency_key and key in known:
                     created.append(Created(known[key], replayed=True))
                     continue
-                self._last_pk += 1
-                job_values = rows.job_values(wanted)
-                values.append((self._last_pk, *job_values[1:]))
+                new.append(wanted)
                 created.append(Created(wanted, replayed=False))
                 if wanted.idempotency_key:
                     known[key] = wanted
-                if wanted.tags:
-                    tags += [(tag, self._last_pk) for tag in wanted.tags]
-                if wanted.status is JobStatus.SCHEDULED and wanted.next_attempt_ms is not None:
-                    tx.due.append(DueEntry(wanted.next_attempt_ms, self._last_pk, wanted.lane))
             results.append(created)
+        self._insert(tx, new)
+        return results
+
+    def _insert(self, tx: Transaction, jobs: Sequence[Job]) -> list[int]:
+        """Add jobs; return their keys."""
+        values, tags, pks = [], [], []
+        for job in jobs:
+            self._last_pk += 1
+            pks.append(self._last_pk)
+            values.append((self._last_pk, *rows.job_values(job)[1:]))
+            if job.tags:
+                tags += [(tag, self._last_pk) for tag in job.tags]
+            if job.status is JobStatus.SCHEDULED and job.next_attempt_ms is not None and not job.is_held:
+                tx.due.append(DueEntry(job.next_attempt_ms, self._last_pk, job.lane))
         if values:
             tx.insert("job_insert", values)
         if tags:
             tx.insert("job_tags_insert", tags)
-        return results
+        return pks
 
     def _has_room(self, tx: Transaction, batches: list[Sequence[Job]]) -> bool:
         """Tell whether creates may go on; the size is looked at only after enough has come to matter.
@@ -264,16 +278,24 @@ class SqliteStore:
             new = wanted.change(old)
         except FliqdError as err:
             return err
+        if not self._replace(tx, old, new):
+            return ConflictError(f"job {wanted.job_id} has just changed; read it again")
+        return new
+
+    def _replace(self, tx: Transaction, old: Job, new: Job) -> bool:
+        """Write a job that is not running anew; False if it has moved on since it was read."""
         fence = (old.pk, str(old.status), old.executions)
         if not tx.rows("job_replace", (*rows.job_values(new), *fence)):
-            return ConflictError(f"job {wanted.job_id} has just changed; read it again")
+            return False
         if new.tags != old.tags:
             tx.each("job_tags_delete", [(old.pk,)])
             tx.each("job_tags_insert", [(tag, old.pk) for tag in new.tags])
         entry = rows.due_entry(new)
         if entry is not None:
             tx.due.append(entry)
-        return new
+        if new.status in FINAL:
+            schedules.ended(tx, [(new.schedule_id, new.pk, new.status)], new.updated_ms)
+        return True
 
     async def executions(self, job_id: str) -> list[Execution]:
         job = await self.job(job_id)
@@ -283,10 +305,17 @@ class SqliteStore:
     # What the engine asks for
 
     async def due_page(
-        self, *, start: tuple[int, int], until_ms: int | None, lane: str | None, limit: int
+        self, *, start: tuple[int, int], limit: int, until_ms: int | None = None, lane: str | None = None
     ) -> list[DueEntry]:
         from_ms, from_pk = start
-        values = {"from_ms": from_ms, "from_pk": from_pk, "until_ms": until_ms, "lane": lane, "limit": limit}
+        values = {
+            "from_ms": from_ms,
+            "from_pk": from_pk,
+            "until_ms": until_ms,
+            "lane": lane,
+            "limit": limit,
+            "held_ms": HELD_MS,
+        }
         found = await self._read("due_page" if lane is None else "due_page_of_lane", values)
         return [rows.due(row) for row in found]
 
@@ -307,7 +336,8 @@ class SqliteStore:
         jobs = [rows.job(row) for row in tx.rows("jobs_claim", values)]
         if len(jobs) < len(claim.pks):
             error = f"{ErrorCode.EXPIRED}: it could not start before expires_at"
-            tx.rows("jobs_expire", {"pks": values["pks"], "now_ms": claim.now_ms, "error": error})
+            expired = tx.rows("jobs_expire", {"pks": values["pks"], "now_ms": claim.now_ms, "error": error})
+            schedules.ended(tx, expired, claim.now_ms)
         jobs.sort(key=lambda job: (job.due_ms, job.pk))
         opened = []
         for execution_id, job in zip(claim.execution_ids, jobs, strict=False):
@@ -331,6 +361,8 @@ class SqliteStore:
             ends = [msgspec.structs.replace(end, response_headers=(), response_body=None) for end in ends]
         tx.each("execution_close", [rows.execution_close_values(end) for end in ends])
         for end in ends:
+            if end.job.schedule_id is not None and end.settlement.status in FINAL:
+                schedules.ended(tx, [(end.job.schedule_id, end.job.pk, end.settlement.status)], end.finished_ms)
             if end.settlement.next_attempt_ms is not None:
                 tx.due.append(DueEntry(end.settlement.next_attempt_ms, end.job.pk, end.job.host))
         return [True] * len(ends)
@@ -367,6 +399,7 @@ class SqliteStore:
         }
         tx.rows("executions_interrupt", values)
         ended = tx.rows("jobs_interrupted_fail", values)
+        schedules.ended(tx, ended, item.now_ms)
         again = tx.rows("jobs_interrupted_retry", values)
         tx.due += [rows.due(row) for row in again]
         return len(again) + len(ended)

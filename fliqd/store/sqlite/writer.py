@@ -29,12 +29,13 @@ LATER: Final = frozenset({"SQLITE_BUSY", "SQLITE_LOCKED"})
 
 
 class Transaction:
-    """What a write sees, in the store's thread: the statements by name, and a list for the jobs that it makes wait."""
+    """What a write sees, in the store's thread: the statements by name, and lists of what it makes wait."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         self._sql = queries.load()
         self.due: list[DueEntry] = []
+        self.schedules_due: list[DueEntry] = []
 
     def rows(self, name: str, values: Sequence[Any] | dict[str, Any]) -> list[Any]:
         """Run one statement; return its rows."""
@@ -91,11 +92,11 @@ class Writer:
         self,
         connection: aiosqlite.Connection,
         *,
-        on_due: Callable[[Sequence[DueEntry]], None],
+        on_commit: Callable[[Transaction], None],
         on_fatal: Callable[[FliqdError], None],
     ) -> None:
         self._connection = connection
-        self._on_due = on_due
+        self._on_commit = on_commit
         self._on_fatal = on_fatal
         self._waiting: deque[_Write] = deque()
         self._go = asyncio.Event()
@@ -187,7 +188,7 @@ class Writer:
             return
         try:
             # The one way into the store's thread that is not a statement; aiosqlite has no public one.
-            results, due = await self._connection._execute(self._transact, batch)  # type: ignore[no-untyped-call]  # noqa: SLF001
+            results, transaction = await self._connection._execute(self._transact, batch)  # type: ignore[no-untyped-call]  # noqa: SLF001
         except Exception as err:  # noqa: BLE001 -- whatever it is, it reaches its caller
             error = _meaning(err)
             if isinstance(error, UnavailableError) and error.code == "disk_full":
@@ -203,12 +204,11 @@ class Writer:
             return
         self.commits += 1
         self.blocked = None
-        if due:
-            self._on_due(due)
+        self._on_commit(transaction)
         for write, result in zip(batch, results, strict=True):
             _answer(write.done, result)
 
-    def _transact(self, batch: list[_Write]) -> tuple[list[Any], list[DueEntry]]:
+    def _transact(self, batch: list[_Write]) -> tuple[list[Any], Transaction]:
         """Apply a batch in one transaction, in the store's thread; the results come in the batch's order."""
         connection = self._connection._conn  # noqa: SLF001 -- see above
         transaction = Transaction(connection)
@@ -233,7 +233,7 @@ class Writer:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
-        return results, transaction.due
+        return results, transaction
 
     def _die(self, error: FliqdError, batch: list[_Write]) -> None:
         self._fatal = error

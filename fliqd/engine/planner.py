@@ -1,0 +1,99 @@
+"""Makes a job for each due time of each schedule, or notes why not; and moves the schedule on."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Final
+
+import msgspec
+import structlog
+
+from fliqd.clock import Clock
+from fliqd.core.accounting import account
+from fliqd.core.due_heap import DueEntry
+from fliqd.core.schedule import Schedule, WhileRunning
+from fliqd.engine.scheduler import SCHEDULES_LEAD_MS
+from fliqd.errors import FliqdError, UnavailableError
+from fliqd.store.base import Schedules, Step
+
+log = structlog.get_logger()
+
+BATCH: Final = 100  # schedules a transaction: a create may have to wait for it
+BACK_OFF_S: Final = 1.0  # after the store could not write, before it is asked again
+
+
+class Planner:
+    """Takes due schedules in batches, decides in a thread of its own, writes through the store.
+
+    A schedule is settled a moment ahead of its due time, so that its job is on disk when it is due. One that
+    skips while an earlier run goes on is settled at that time itself: the run may end until then.
+    """
+
+    def __init__(self, *, store: Schedules, clock: Clock, new_ulid: Callable[[], str]) -> None:
+        self._store = store
+        self._clock = clock
+        self._new_ulid = new_ulid
+        self._due: dict[int, None] = {}  # pks, in order
+        self._changed = asyncio.Event()
+
+    def hand_over(self, entries: Sequence[DueEntry]) -> None:
+        """Take in schedules that are due."""
+        self._due.update(dict.fromkeys(entry.pk for entry in entries))
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Settle what is due, for ever; first what could not be settled before: the zones may have changed."""
+        self._due.update(dict.fromkeys(await self._store.parked()))
+        while True:
+            if not self._due:
+                self._changed.clear()
+                await self._changed.wait()
+            pks = list(self._due)[:BATCH]
+            for pk in pks:
+                del self._due[pk]
+            try:
+                await self._settle(pks)
+            except UnavailableError as err:
+                log.warning("planner.waits", error=str(err))
+                self._due.update(dict.fromkeys(pks))
+                await asyncio.sleep(BACK_OFF_S)
+
+    async def _settle(self, pks: Sequence[int]) -> None:
+        """Settle those that are still due; one that has changed since was offered anew by that change."""
+        now_ms = self._clock.now_ms()
+        schedules = []
+        for schedule in await self._store.by_pk(pks):
+            due_ms = schedule.next_run_ms
+            if due_ms is None:
+                if schedule.error is not None and schedule.paused_ms is None:
+                    schedules.append(schedule)
+            elif due_ms > now_ms and schedule.overlap is WhileRunning.SKIP:
+                self._clock.call_at(due_ms, partial(self.hand_over, [DueEntry(due_ms, schedule.pk, "")]))
+            elif due_ms <= now_ms + SCHEDULES_LEAD_MS:
+                schedules.append(schedule)
+        if not schedules:
+            return
+        # Ten thousand due at once are a second of arithmetic, which the loop has not.
+        steps = await asyncio.to_thread(lambda: [self.step(schedule, now_ms) for schedule in schedules])
+        taken = await self._store.take(steps)
+        for step, result in zip(steps, taken, strict=True):
+            if result is not None and result.error is not None:
+                log.error("schedule.parked", schedule_id=result.id, name=result.name, error=result.error)
+            elif result is not None and step.due is not None and step.due.missed:
+                count = sum(missed.count for missed in step.due.missed)
+                log.warning("schedule.missed", schedule_id=result.id, name=result.name, count=count)
+
+    def step(self, schedule: Schedule, now_ms: int) -> Step:
+        """Return what brings a schedule up to now; one that cannot be computed is parked, with the reason."""
+        try:
+            due = account(schedule, now_ms=now_ms, lead_ms=SCHEDULES_LEAD_MS, new_id=lambda: f"job_{self._new_ulid()}")
+        except Exception as err:
+            if not isinstance(err, ValueError | FliqdError):
+                log.exception("schedule.crashed", schedule_id=schedule.id)
+            error = f"its next run cannot be computed: {err}"
+            return Step(
+                old=schedule,
+                now_ms=now_ms,
+                change=lambda old: msgspec.structs.replace(old, next_run_ms=None, error=error),
+            )
+        return Step(old=schedule, now_ms=now_ms, due=due)

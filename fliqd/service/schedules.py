@@ -1,0 +1,270 @@
+"""What can be done with schedules."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from fliqd.clock import Clock
+from fliqd.core.accounting import account, next_run_ms, not_run, upcoming
+from fliqd.core.drafts import Defaults, in_order
+from fliqd.core.model import Job, Source
+from fliqd.core.schedule import TIMING, Missed, MissedReason, Schedule, ScheduleStatus, fault_of, job_of
+from fliqd.core.schedule_drafts import (
+    SCHEDULE_ORDER,
+    ScheduleDraft,
+    has_runs,
+    judged,
+    required_of_schedule,
+    schedule_fields,
+)
+from fliqd.errors import ConflictError, InvalidError, Problem
+from fliqd.store.base import ScheduleFilter, Schedules, Step
+
+TRIES: Final = 10  # a schedule may come due while it is being changed, not ten times
+
+
+class AskedSchedule(NamedTuple):
+    """A draft as it came in, with what was already wrong with it."""
+
+    draft: ScheduleDraft
+    problems: Sequence[Problem] = ()
+
+
+class ScheduleService:
+    """Creates, reads and changes schedules; every rule is in `core`, every transaction in the store.
+
+    A change is computed from what was read, and taken only if that still holds; else it is computed again. It
+    settles first what is due, so that no due time is lost between an old timing and a new one.
+    """
+
+    def __init__(
+        self, *, store: Schedules, clock: Clock, new_ulid: Callable[[], str], defaults: Callable[[], Defaults]
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._new_ulid = new_ulid
+        self._defaults = defaults
+
+    async def create(self, asked: AskedSchedule, *, dialect: str = "v1", token_id: str | None = None) -> Schedule:
+        """Add a schedule; raise InvalidError with everything that is wrong, ConflictError for a name that is taken."""
+        now_ms = self._clock.now_ms()
+        schedule = self.new(asked, now_ms)
+        problems = list(has_runs(schedule, now_ms))
+        if problems:
+            raise InvalidError(problems)
+        return await self._store.create(msgspec.structs.replace(schedule, dialect=dialect, token_id=token_id))
+
+    def new(self, asked: AskedSchedule, now_ms: int) -> Schedule:
+        """Return the schedule that is asked for; raise InvalidError with everything that is wrong."""
+        problems = list(asked.problems)
+        defaults = self._defaults()
+        fields = schedule_fields(asked.draft, defaults, now_ms, problems)
+        required_of_schedule(asked.draft, problems)
+        if problems:
+            raise InvalidError(in_order(problems, SCHEDULE_ORDER))
+        ulid = self._new_ulid()
+        fields["name"] = fields.get("name") or f"schedule-{ulid[-8:]}"
+        for name in ("timeout_ms", "max_retries", "backoff", "timezone"):
+            fields.setdefault(name, getattr(defaults, name))
+        schedule = Schedule(id=f"sched_{ulid}", created_ms=now_ms, updated_ms=now_ms, cursor_ms=now_ms, **fields)
+        schedule = started(schedule, now_ms, paused=asked.draft.paused is True)
+        problems = list(judged(schedule, now_ms))
+        if problems:
+            raise InvalidError(in_order(problems, SCHEDULE_ORDER))
+        return msgspec.structs.replace(schedule, next_run_ms=next_run_ms(schedule))
+
+    async def get(self, schedule_id: str) -> Schedule:
+        """Return a schedule; raise NotFoundError."""
+        return await self._store.get(schedule_id)
+
+    async def page(
+        self, where: ScheduleFilter, *, before_pk: int | None, limit: int
+    ) -> tuple[Sequence[Schedule], int | None]:
+        """Return schedules, newest first, and the pk to go on before, None at the end."""
+        found, more = await self._store.page(where, before_pk=before_pk, limit=limit)
+        return found, found[-1].pk if more else None
+
+    async def update(self, schedule_id: str, asked: AskedSchedule) -> Schedule:
+        """Change a schedule. Jobs that are made stay as they are; the next run moves only with the timing."""
+        now_ms = self._clock.now_ms()
+        problems = list(asked.problems)
+        fields = schedule_fields(asked.draft, self._defaults(), now_ms, problems)
+        if "name" in fields and fields["name"] is None:
+            problems.append(Problem("name", "cannot be taken away"))
+        if problems:
+            raise InvalidError(in_order(problems, SCHEDULE_ORDER))
+        paused = asked.draft.paused
+
+        def step(old: Schedule, now_ms: int) -> Step:
+            _refuse_managed(old)
+            return self.edit(old, fields, now_ms, paused=paused if isinstance(paused, bool) else None)
+
+        return await self._change(schedule_id, step)
+
+    def edit(self, old: Schedule, fields: dict[str, Any], now_ms: int, *, paused: bool | None) -> Step:
+        """Return the step that gives a schedule new fields; raise InvalidError."""
+        new_timing = any(name in fields and fields[name] != getattr(old, name) for name in TIMING)
+
+        def change(settled: Schedule) -> Schedule:
+            new = msgspec.structs.replace(settled, **fields, updated_ms=now_ms)
+            if new_timing:
+                keeps = new.every_ms is not None and new.every_ms == old.every_ms and new.starts_ms == old.starts_ms
+                new = msgspec.structs.replace(new, cursor_ms=max(now_ms, settled.cursor_ms), error=None)
+                new = new if keeps else anchored(new, now_ms)
+            if paused is not None and paused != (new.paused_ms is not None):
+                new = msgspec.structs.replace(new, paused_ms=now_ms if paused else None)
+            return _planned(new)
+
+        wanted = change(old)
+        if new_timing and wanted.error is not None:
+            raise InvalidError([Problem("timezone" if "zone" in wanted.error else "cron", wanted.error)])
+        if wanted.error is None:
+            problems = list(judged(wanted, now_ms)) + (list(has_runs(wanted, now_ms)) if new_timing else [])
+            if problems:
+                raise InvalidError(in_order(problems, SCHEDULE_ORDER))
+        return self._settled(old, now_ms, change)
+
+    async def pause(self, schedule_id: str) -> Schedule:
+        """Make no more jobs until it is resumed; those that are made go on. Nothing, if it is paused."""
+        return await self._change(schedule_id, self.pausing)
+
+    def pausing(self, old: Schedule, now_ms: int) -> Step | None:
+        """Return the step that pauses a schedule, None for one that is paused."""
+        if old.paused_ms is not None:
+            return None
+        return self._settled(old, now_ms, lambda settled: _paused(settled, now_ms))
+
+    async def resume(self, schedule_id: str) -> Schedule:
+        """Go on from now: what was due meanwhile is missed. Nothing, if it is not paused."""
+        return await self._change(schedule_id, self.resuming)
+
+    def resuming(self, old: Schedule, now_ms: int) -> Step | None:
+        """Return the step that resumes a schedule, None for one that is not paused."""
+        if old.paused_ms is None:
+            return None
+
+        def change(settled: Schedule) -> Schedule:
+            return _planned(msgspec.structs.replace(settled, paused_ms=None, updated_ms=now_ms))
+
+        return self._settled(old, now_ms, change)
+
+    async def delete(self, schedule_id: str) -> None:
+        """Delete a schedule: jobs that never started are cancelled, its history stays readable by its id."""
+
+        def step(old: Schedule, now_ms: int) -> Step:
+            _refuse_managed(old)
+            return self.deleting(old, now_ms)
+
+        await self._change(schedule_id, step)
+
+    def deleting(self, old: Schedule, now_ms: int) -> Step:
+        """Return the step that deletes a schedule."""
+        reason = MissedReason.PAUSED if old.paused_ms is not None else MissedReason.MISFIRE
+        missed = () if fault_of(old) else not_run(old, reason, now_ms)
+
+        def change(settled: Schedule) -> Schedule:
+            return msgspec.structs.replace(
+                settled,
+                deleted_ms=now_ms,
+                updated_ms=now_ms,
+                cursor_ms=max(now_ms, settled.cursor_ms),
+                next_run_ms=None,
+            )
+
+        return Step(old=old, now_ms=now_ms, missed=missed, change=change)
+
+    async def run(self, schedule_id: str) -> Job:
+        """Make a job now, beside the due times, whatever its state; return it."""
+        made: list[Job] = []
+
+        def step(old: Schedule, now_ms: int) -> Step:
+            made[:] = [job_of(old, job_id=f"job_{self._new_ulid()}", slot_ms=None, due_ms=now_ms, now_ms=now_ms)]
+            return Step(old=old, now_ms=now_ms, jobs=tuple(made))
+
+        await self._change(schedule_id, step)
+        return made[0]
+
+    async def next_runs(self, schedule_id: str, count: int) -> Sequence[int]:
+        """Return when it runs next, at most `count` times, jitter included; for a paused one, as if it went on now."""
+        schedule = await self._store.get(schedule_id)
+        if fault := fault_of(schedule):
+            raise ConflictError(f"its next runs cannot be computed: {fault}", "not_computable")
+        # A thousand runs take up to a tenth of a second to find, which the loop has not.
+        return await asyncio.to_thread(lambda: list(upcoming(schedule, count, self._clock.now_ms())))
+
+    async def missed(
+        self, schedule_id: str, *, before_pk: int | None, limit: int
+    ) -> tuple[Sequence[Missed], int | None]:
+        """Return what was missed, noted last first; a pause that still goes on is its own first entry."""
+        schedule = await self._store.get(schedule_id, deleted_too=True)
+        found, next_pk = await self._store.missed(schedule, before_pk=before_pk, limit=limit)
+        goes_on = schedule.status is ScheduleStatus.PAUSED and schedule.deleted_ms is None
+        if before_pk is None and goes_on and not fault_of(schedule):
+            found = [*not_run(schedule, MissedReason.PAUSED, self._clock.now_ms()), *found]
+        return found, next_pk
+
+    async def known(self, schedule_id: str) -> None:
+        """Raise NotFoundError for a schedule that has never been."""
+        await self._store.get(schedule_id, deleted_too=True)
+
+    def _settled(self, old: Schedule, now_ms: int, change: Callable[[Schedule], Schedule]) -> Step:
+        """Return a step that accounts for all up to now before it makes the change."""
+        if fault_of(old):
+            return Step(old=old, now_ms=now_ms, change=change)
+        if old.paused_ms is None:
+            due = account(old, now_ms=now_ms, lead_ms=0, new_id=lambda: f"job_{self._new_ulid()}")
+            return Step(old=old, now_ms=now_ms, due=due, change=change)
+        missed = not_run(old, MissedReason.PAUSED, now_ms)
+        caught_up = max(now_ms, old.cursor_ms)
+        return Step(
+            old=old,
+            now_ms=now_ms,
+            missed=missed,
+            change=lambda settled: change(msgspec.structs.replace(settled, cursor_ms=caught_up)),
+        )
+
+    async def _change(self, schedule_id: str, step: Callable[[Schedule, int], Step | None]) -> Schedule:
+        for _ in range(TRIES):
+            old = await self._store.get(schedule_id)
+            wanted = step(old, self._clock.now_ms())
+            if wanted is None:
+                return old
+            [new] = await self._store.take([wanted])
+            if new is not None:
+                return new
+        raise ConflictError(f"schedule {schedule_id} changes all the time; try again", "busy")
+
+
+def anchored(schedule: Schedule, now_ms: int) -> Schedule:
+    """Give an interval its first slot: when it starts, else one interval from now."""
+    if schedule.every_ms is None:
+        return msgspec.structs.replace(schedule, anchor_ms=None)
+    anchor_ms = now_ms + schedule.every_ms if schedule.starts_ms is None else schedule.starts_ms
+    return msgspec.structs.replace(schedule, anchor_ms=anchor_ms)
+
+
+def started(schedule: Schedule, now_ms: int, *, paused: bool) -> Schedule:
+    """Return a new schedule as it begins."""
+    return msgspec.structs.replace(anchored(schedule, now_ms), paused_ms=now_ms if paused else None)
+
+
+def _planned(schedule: Schedule) -> Schedule:
+    """Compute the next run anew, or say why it cannot be."""
+    if fault := fault_of(schedule):
+        return msgspec.structs.replace(schedule, next_run_ms=None, error=f"its next run cannot be computed: {fault}")
+    settled = msgspec.structs.replace(schedule, error=None)
+    return msgspec.structs.replace(settled, next_run_ms=next_run_ms(settled))
+
+
+def _paused(schedule: Schedule, now_ms: int) -> Schedule:
+    return msgspec.structs.replace(schedule, paused_ms=now_ms, updated_ms=now_ms, next_run_ms=None, error=None)
+
+
+def _refuse_managed(schedule: Schedule) -> None:
+    if schedule.source is Source.CONFIG:
+        raise ConflictError(
+            f'the schedule "{schedule.name}" is declared in the configuration file: change it there and reload',
+            "managed_by_config",
+        )

@@ -1,0 +1,243 @@
+"""The part of the store contract that is about schedules, kept by the same writer and readers."""
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, Final, Protocol
+
+import msgspec
+
+from fliqd.core.accounting import Advance, advance
+from fliqd.core.due_heap import DueEntry
+from fliqd.core.model import HELD_MS, Job
+from fliqd.core.schedule import Missed, Schedule, ScheduleStatus, WhileRunning
+from fliqd.errors import ConflictError, NotFoundError
+from fliqd.store.base import DeclaredJob, Reconciliation, ScheduleFilter, Step
+from fliqd.store.sqlite import rows
+from fliqd.store.sqlite.writer import Transaction, Writer
+
+BEFORE_ALL: Final = (1 << 63) - 1
+STATUS: Final = {
+    ScheduleStatus.PAUSED: "AND paused_ms IS NOT NULL",
+    ScheduleStatus.ENDED: "AND paused_ms IS NULL AND next_run_ms IS NULL AND error IS NULL",
+    ScheduleStatus.ACTIVE: "AND paused_ms IS NULL AND (next_run_ms IS NOT NULL OR error IS NOT NULL)",
+}
+
+
+class Read(Protocol):
+    """Runs a statement beside the writer."""
+
+    def __call__(self, name: str, values: dict[str, Any], more: str = "") -> Awaitable[list[Any]]: ...
+
+
+class SqliteSchedules:
+    """See `store.base.Schedules` for what each operation promises."""
+
+    def __init__(
+        self,
+        writer: Writer,
+        read: Read,
+        *,
+        insert: Callable[[Transaction, Sequence[Job]], Sequence[int]],
+        replace: Callable[[Transaction, Job, Job], bool],
+    ) -> None:
+        self._writer = writer
+        self._read = read
+        self._insert = insert
+        self._replace = replace
+        self._listener: Callable[[Sequence[DueEntry]], None] | None = None
+
+    def on_due(self, listener: Callable[[Sequence[DueEntry]], None]) -> None:
+        self._listener = listener
+
+    def tell(self, due: Sequence[DueEntry]) -> None:
+        """Tell the listener what a commit has changed."""
+        if self._listener is not None:
+            self._listener(due)
+
+    # Reading
+
+    async def get(self, schedule_id: str, *, deleted_too: bool = False) -> Schedule:
+        found = await self._read("schedule_by_id", {"id": schedule_id, "deleted_too": deleted_too})
+        if not found:
+            raise NotFoundError("schedule", schedule_id)
+        return rows.schedule(found[0])
+
+    async def page(self, where: ScheduleFilter, *, before_pk: int | None, limit: int) -> tuple[list[Schedule], bool]:
+        more = [STATUS[where.status]] if where.status is not None else []
+        more += ["AND name = :name"] if where.name is not None else []
+        more += ["AND source = :source"] if where.source is not None else []
+        values = {
+            "before_pk": BEFORE_ALL if before_pk is None else before_pk,
+            "limit": limit + 1,
+            "name": where.name,
+            "source": None if where.source is None else str(where.source),
+        }
+        found = await self._read("schedules_newest_first", values, " ".join(more))
+        return [rows.schedule(row) for row in found[:limit]], len(found) > limit
+
+    async def all(self) -> list[Schedule]:
+        return [rows.schedule(row) for row in await self._read("schedules_all", {})]
+
+    async def by_pk(self, pks: Sequence[int]) -> list[Schedule]:
+        found = await self._read("schedules_by_pk", {"pks": msgspec.json.encode(pks).decode()})
+        return [rows.schedule(row) for row in found]
+
+    async def due_page(self, *, start: tuple[int, int], limit: int) -> list[DueEntry]:
+        values = {"from_ms": start[0], "from_pk": start[1], "limit": limit}
+        return [rows.due(row) for row in await self._read("schedules_due_page", values)]
+
+    async def parked(self) -> list[int]:
+        return [row[0] for row in await self._read("schedules_parked", {})]
+
+    async def missed(self, schedule: Schedule, *, before_pk: int | None, limit: int) -> tuple[list[Missed], int | None]:
+        before = BEFORE_ALL if before_pk is None else before_pk
+        values = {"schedule_pk": schedule.pk, "before_pk": before, "limit": limit + 1}
+        found = await self._read("missed_newest_first", values)
+        next_pk = found[limit - 1][0] if len(found) > limit else None
+        return [rows.missed(row[1:]) for row in found[:limit]], next_pk
+
+    async def declared(self) -> list[DeclaredJob]:
+        found = await self._read("declared_all", {})
+        return [DeclaredJob(name=row[0], job_id=row[1], scheduled_ms=row[2], seen_ms=row[3]) for row in found]
+
+    async def jobs(self, ids: Sequence[str]) -> list[Job]:
+        return [rows.job(row) for row in await self._read("jobs_by_ids", {"ids": msgspec.json.encode(ids).decode()})]
+
+    # Writing
+
+    async def create(self, schedule: Schedule) -> Schedule:
+        return await self._writer.write(self._create, schedule)
+
+    def _create(self, tx: Transaction, schedules: list[Schedule]) -> list[Schedule | Exception]:
+        return [self._create_one(tx, schedule) for schedule in schedules]
+
+    def _create_one(self, tx: Transaction, schedule: Schedule) -> Schedule | Exception:
+        if (taken := _name_taken(tx, schedule)) is not None:
+            return taken
+        values = rows.schedule_values(schedule)
+        del values["pk"], values["last_job_pk"], values["last_run_ms"], values["last_status"]
+        created = msgspec.structs.replace(schedule, pk=tx.rows("schedule_insert", values)[0][0])
+        _offer(tx, created)
+        return created
+
+    async def take(self, steps: Sequence[Step]) -> list[Schedule | None]:
+        return await self._writer.write(self._take, steps, rows=2 * len(steps))
+
+    def _take(self, tx: Transaction, batches: list[Sequence[Step]]) -> list[list[Schedule | None] | Exception]:
+        return [self._take_all(tx, steps) for steps in batches]
+
+    def _take_all(self, tx: Transaction, steps: Sequence[Step]) -> list[Schedule | None] | Exception:
+        plans = [self._plan(tx, step) for step in steps]
+        for plan in plans:
+            if plan is not None and (taken := _name_taken(tx, plan.schedule)) is not None:
+                return taken
+        both = zip(steps, plans, strict=True)
+        return [None if plan is None else self._carry_out(tx, step, plan) for step, plan in both]
+
+    def _plan(self, tx: Transaction, step: Step) -> Advance | None:
+        """Decide what a step comes to; None when its schedule has changed since it was read. Writes nothing."""
+        old = step.old
+        if tx.rows("schedule_version", (old.pk,)) != [(old.version,)]:
+            return None
+        plan = Advance(schedule=old)
+        if step.due is not None:
+            running = held = 0
+            if old.overlap is not WhileRunning.ALLOW and step.due.slots:
+                [(running, held)] = tx.rows("schedule_live", {"id": old.id, "held_ms": HELD_MS})
+            made: frozenset[int] = frozenset()
+            if step.due.slots:
+                span = {"first_ms": step.due.slots[0].slot_ms, "last_ms": step.due.slots[-1].slot_ms}
+                made = frozenset(row[0] for row in tx.rows("schedule_slots", {"id": old.id, **span}))
+            plan = advance(old, step.due, running=running, held=held, made=made, now_ms=step.now_ms)
+        changed = plan.schedule if step.change is None else step.change(plan.schedule)
+        return Advance(schedule=changed, jobs=(*plan.jobs, *step.jobs), missed=(*plan.missed, *step.missed))
+
+    def _carry_out(self, tx: Transaction, step: Step, plan: Advance) -> Schedule:
+        new = plan.schedule
+        if step.change is None:
+            tx.each("schedule_moved", [(new.cursor_ms, new.next_run_ms, new.run_count, new.error, new.pk)])
+        else:
+            values = rows.schedule_values(new)
+            for column in ("id", "dialect", "token_id", "created_ms", "last_job_pk", "last_run_ms", "last_status"):
+                del values[column]
+            tx.rows("schedule_replace", values)
+        if plan.jobs:
+            pks = self._insert(tx, plan.jobs)
+            last_run_ms = max(job.scheduled_ms for job in plan.jobs)
+            tx.each("schedule_made", [(pks[-1], last_run_ms, new.pk)])
+        for missed in plan.missed:
+            _note(tx, step.old, missed)
+        if new.deleted_ms is not None:
+            ended(tx, tx.rows("schedule_jobs_cancel", {"id": new.id, "now_ms": step.now_ms}), step.now_ms)
+        _offer(tx, new)
+        return msgspec.structs.replace(new, version=new.version + 1)
+
+    async def reconcile(self, wanted: Reconciliation) -> bool:
+        size = sum(len(part) for part in msgspec.structs.astuple(wanted))
+        return await self._writer.write(self._reconcile, wanted, rows=2 * size)
+
+    def _reconcile(self, tx: Transaction, items: list[Reconciliation]) -> list[bool]:
+        return [self._reconcile_one(tx, wanted) for wanted in items]
+
+    def _reconcile_one(self, tx: Transaction, wanted: Reconciliation) -> bool:
+        """Look at all that could be in the way, and write only then."""
+        plans = [self._plan(tx, step) for step in wanted.steps]
+        ids = msgspec.json.encode([old.id for old, _ in wanted.change_jobs]).decode()
+        now = {job.id: job for job in map(rows.job, tx.rows("jobs_by_ids", {"ids": ids}))}
+        if None in plans or any(now.get(old.id) != old for old, _ in wanted.change_jobs):
+            return False
+        if any(_name_taken(tx, schedule) for schedule in wanted.create):
+            return False
+        for step, plan in zip(wanted.steps, plans, strict=True):
+            if plan is not None:
+                self._carry_out(tx, step, plan)
+        for schedule in wanted.create:
+            self._create_one(tx, schedule)
+        self._insert(tx, wanted.create_jobs)
+        for old, new in wanted.change_jobs:
+            self._replace(tx, old, new)
+        tx.each("declared_put", [(put.name, put.job_id, put.scheduled_ms, put.seen_ms) for put in wanted.remember])
+        tx.each("declared_delete", [(name,) for name in wanted.forget])
+        return True
+
+    async def forget(self, *, before_ms: int, limit: int) -> int:
+        return await self._writer.write(self._forget, (before_ms, limit), rows=limit)
+
+    def _forget(self, tx: Transaction, items: list[tuple[int, int]]) -> list[int]:
+        counts = []
+        for before_ms, limit in items:
+            counts.append(len(tx.rows("missed_delete", {"before_ms": before_ms, "limit": limit})))
+            tx.rows("schedules_purge", {"before_ms": before_ms})
+        return counts
+
+
+def ended(tx: Transaction, jobs: Iterable[tuple[str | None, int, str]], now_ms: int) -> None:
+    """Note how jobs (schedule id, pk, status) ended, and let those go that waited for them."""
+    for schedule_id, pk, status in jobs:
+        if schedule_id is None:
+            continue
+        tx.each("schedule_ended", [(str(status), schedule_id, pk)])
+        released = tx.rows("held_release", {"id": schedule_id, "held_ms": HELD_MS, "now_ms": now_ms})
+        tx.due += [rows.due(row) for row in released]
+
+
+def _note(tx: Transaction, old: Schedule, missed: Missed) -> None:
+    """Write down what was missed; in the last note if that ended where this begins, for the same reason."""
+    last = tx.rows("missed_last", (old.pk,))
+    if last and last[0][1] == old.cursor_ms and last[0][2] == str(missed.reason) and missed.first_ms > last[0][1]:
+        tx.each("missed_extend", [(missed.last_ms, missed.count, missed.noted_ms, last[0][0])])
+        return
+    values = (old.pk, missed.first_ms, missed.last_ms, missed.count, str(missed.reason), missed.noted_ms)
+    tx.each("missed_insert", [values])
+
+
+def _name_taken(tx: Transaction, schedule: Schedule) -> ConflictError | None:
+    if schedule.deleted_ms is not None:
+        return None
+    for (other_id,) in tx.rows("schedule_name_taken", {"name": schedule.name, "pk": schedule.pk}):
+        return ConflictError(f'the name "{schedule.name}" is taken by {other_id}; names are unique', "name_taken")
+    return None
+
+
+def _offer(tx: Transaction, schedule: Schedule) -> None:
+    if schedule.next_run_ms is not None:
+        tx.schedules_due.append(DueEntry(schedule.next_run_ms, schedule.pk, ""))

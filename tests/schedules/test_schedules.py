@@ -1,0 +1,37 @@
+"""Schedules through the API: what they show, what they make, what becomes of changes."""
+
+from datetime import timedelta
+from typing import Any
+
+from tests.support import FakeClock, RunningDaemon, Target, until
+
+
+async def schedule(fliqd: RunningDaemon, **asked: Any) -> dict[str, Any]:
+    answer = await fliqd("POST", "/v1/schedules", asked)
+    assert answer.status == 201, answer.body
+    made: dict[str, Any] = answer.body
+    return made
+
+
+async def test_a_job_for_each_due_time(fliqd: RunningDaemon, clock: FakeClock, target: Target) -> None:
+    made = await schedule(fliqd, name="report", cron="0 * * * *", url=target.url, json={"kind": "full"})
+    assert made["next_run_at"] == "2027-03-01T13:00:00.000Z"
+    assert made["status"] == "active"
+    clock.advance(timedelta(hours=1))
+    [hit] = await target.received(1)
+    assert hit.headers["X-Fliq-Scheduled-At"] == "2027-03-01T13:00:00.000Z"
+    assert hit.headers["X-Fliq-Schedule-Id"] == made["id"]
+    assert hit.body == b'{"kind": "full"}'
+
+    async def ran() -> dict[str, Any] | None:
+        body = (await fliqd("GET", f"/v1/schedules/{made['id']}")).body
+        return body if body["last_status"] == "success" else None
+
+    shown = await until(ran, "the run")
+    assert shown["next_run_at"] == "2027-03-01T14:00:00.000Z"
+    assert shown["run_count"] == 1
+    clock.advance(timedelta(hours=1))
+    await target.received(2)
+    assert (await fliqd("GET", f"/v1/schedules/{made['id']}/missed")).body["missed"] == []
+    jobs = (await fliqd("GET", f"/v1/schedules/{made['id']}/jobs")).body["jobs"]
+    assert len(jobs) == 2
