@@ -15,6 +15,7 @@ from fliqd.core.lanes import LANE_ROOM, Lanes
 from fliqd.core.model import QUARANTINE, Job, JobStatus
 from fliqd.core.outgoing import outgoing, redirected
 from fliqd.core.redirects import next_hop
+from fliqd.core.references import Lookup, expand_job
 from fliqd.core.settle import settle
 from fliqd.core.signing import Signer
 from fliqd.engine.scheduler import LEAD_MS
@@ -57,6 +58,7 @@ class Dispatcher:
         owner: str,
         limits: Limits,
         give_back: Callable[[Sequence[DueEntry]], None],
+        lookup: Lookup,
     ) -> None:
         self._store = store
         self._sender = sender
@@ -66,6 +68,7 @@ class Dispatcher:
         self._owner = owner
         self._limits = limits
         self._give_back = give_back
+        self._lookup = lookup
         self._lanes = Lanes(limits.max_in_flight_per_host)
         self._claimed: asyncio.Queue[Job] = asyncio.Queue()
         self._workers: list[asyncio.Task[None]] = []
@@ -264,6 +267,11 @@ class Dispatcher:
             self._changed.set()
 
     async def _send(self, job: Job, now_ms: int) -> Response:
+        if job.has_references:
+            try:
+                job = expand_job(job, self._lookup)
+            except ValueError as err:
+                return Response(failure=Failure(code=ErrorCode.UNRESOLVED, message=str(err)))
         try:
             request = outgoing(
                 job,

@@ -17,6 +17,7 @@ from fliqd.core.accounting import Account
 from fliqd.core.delivery import Timings
 from fliqd.core.due_heap import DueEntry
 from fliqd.core.model import Execution, Job, JobStatus, Source
+from fliqd.core.reconciling import DeclaredJob
 from fliqd.core.schedule import Missed, Schedule, ScheduleStatus
 from fliqd.core.settle import Settlement
 
@@ -86,18 +87,6 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     missed: tuple[Missed, ...] = ()
     change: Callable[[Schedule], Schedule] | None = None
     jobs: tuple[Job, ...] = ()
-
-
-class DeclaredJob(msgspec.Struct, frozen=True, kw_only=True):
-    """The memory of a one-time job that the configuration file declared; it outlives the job.
-
-    `job_id` is None when its time was past when it was first seen.
-    """
-
-    name: str
-    job_id: str | None
-    scheduled_ms: int
-    seen_ms: int
 
 
 class Reconciliation(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,9 +8,10 @@ import msgspec
 from fliqd.core.accounting import Advance, advance
 from fliqd.core.due_heap import DueEntry
 from fliqd.core.model import HELD_MS, Job
+from fliqd.core.reconciling import DeclaredJob
 from fliqd.core.schedule import Missed, Schedule, ScheduleStatus, WhileRunning
 from fliqd.errors import ConflictError, NotFoundError
-from fliqd.store.base import DeclaredJob, Reconciliation, ScheduleFilter, Step
+from fliqd.store.base import Reconciliation, ScheduleFilter, Step
 from fliqd.store.sqlite import rows
 from fliqd.store.sqlite.writer import Transaction, Writer
 
