@@ -148,7 +148,7 @@ class Daemon:
             lookup=lookup_in(self._config.env),
         )
         self._scheduler = scheduler = Scheduler(source=store, clock=self._clock, hand_over=dispatcher.hand_over)
-        planner = Planner(store=store.schedules, clock=self._clock, new_ulid=new_ulid)
+        self._planner = planner = Planner(store=store.schedules, clock=self._clock, new_ulid=new_ulid)
         self._schedules_due = Scheduler(
             source=store.schedules, clock=self._clock, hand_over=planner.hand_over, lead_ms=SCHEDULES_LEAD_MS
         )
@@ -355,6 +355,7 @@ class Daemon:
     def _clock_was_set(self, step_ms: int) -> None:
         log.warning("clock.set", step_s=step_ms / 1000)
         if step_ms < 0:
+            self._planner.clock_set_back()
             # Kept in the set until it is done: the loop itself holds tasks only weakly.
             task = asyncio.create_task(self._pull_retries(-step_ms), name="pull-retries")
             self._tasks.add(task)

@@ -6,6 +6,7 @@ store calls it within the transaction that writes the result.
 """
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Final
 
 import msgspec
@@ -82,10 +83,11 @@ def advance(
     """Make jobs of the slots, as far as the schedule's overlap and number of runs allow, and move it on.
 
     `running` jobs of it have not ended, `held` of them wait for the others; `made` are slots that have a job
-    already. What is made up for queues up whatever the overlap says but for `allow`: skipping it would undo it.
+    already, as when the clock was set back. What is made up for queues up whatever the overlap says but for
+    `allow`: skipping it would undo it.
     """
     jobs: list[Job] = []
-    missed = list(due.missed)
+    missed = [rest for found in due.missed for rest in _without(schedule, found, sorted(made))]
     run_count = schedule.run_count
     for slot in due.slots:
         if schedule.max_runs is not None and run_count >= schedule.max_runs:
@@ -108,7 +110,7 @@ def advance(
     return Advance(
         schedule=msgspec.structs.replace(moved, next_run_ms=next_run_ms(moved)),
         jobs=tuple(jobs),
-        missed=_joined(missed, [slot.slot_ms for slot in due.slots]),
+        missed=_joined(missed, [*made, *(slot.slot_ms for slot in due.slots)]),
     )
 
 
@@ -137,6 +139,24 @@ def upcoming(schedule: Schedule, count: int, now_ms: int) -> Iterator[int]:
         yield run_ms(schedule, slot_ms)
         left -= 1
         slot_ms = timing.next_after(slot_ms)
+
+
+def _without(schedule: Schedule, missed: Missed, made: list[int]) -> Iterator[Missed]:
+    """Yield what is left of a range when the slots in `made` are taken out."""
+    taken = [slot_ms for slot_ms in made if missed.first_ms <= slot_ms <= missed.last_ms]
+    if not taken:
+        yield missed
+        return
+    timing = timing_of(schedule)
+    for after_ms, before_ms in pairwise((missed.first_ms - 1, *taken, missed.last_ms + 1)):
+        rest = _missed(timing, after_ms, before_ms - 1, missed.reason, missed.noted_ms)
+        if rest is not None:
+            yield rest
+
+
+def until(schedule: Schedule, missed: Missed, until_ms: int) -> Missed | None:
+    """Return the part of a range up to an instant, None for none."""
+    return _missed(timing_of(schedule), missed.first_ms - 1, until_ms, missed.reason, missed.noted_ms)
 
 
 def _joined(ranges: list[Missed], slots: list[int]) -> tuple[Missed, ...]:

@@ -303,6 +303,15 @@ SELECT pk, first_ms, last_ms, count, reason, noted_ms FROM missed
  ORDER BY pk DESC
  LIMIT :limit;
 
+-- name: missed_after
+SELECT pk, first_ms, last_ms, count, reason, noted_ms FROM missed WHERE schedule_pk = :schedule_pk AND last_ms > :after_ms;
+
+-- name: missed_cut
+UPDATE missed SET last_ms = ?, count = ? WHERE pk = ?;
+
+-- name: missed_drop
+DELETE FROM missed WHERE pk = ?;
+
 -- name: missed_delete
 DELETE FROM missed
  WHERE pk IN (SELECT pk FROM missed WHERE noted_ms < :before_ms ORDER BY noted_ms LIMIT :limit)
