@@ -30,6 +30,7 @@ log = structlog.get_logger()
 
 QUARANTINE_S: Final = 0.25  # how long a job keeps the quarantine's slot at most
 BACK_OFF_S: Final = 1.0  # after the store could not write, before it is asked again
+LONG_MS: Final = 1_000  # an attempt without an answer that took so long kept others from its slot
 CRASHED: Final = Response(failure=Failure(code=ErrorCode.INTERNAL, message="fliqd failed to send this; see its log"))
 A_TURN: Final = 16  # requests written in one turn of the loop, so that answers are read in between
 
@@ -99,7 +100,7 @@ class Dispatcher:
         self._owner = owner
         self._limits = limits
         self._give_back = give_back
-        self._lanes = Lanes(limits.max_in_flight_per_host)
+        self._lanes = Lanes(limits.max_in_flight_per_host, limits.max_in_flight)
         self._recorder = Recorder(store, on_recorded=self._recorded, on_crash=self._crashed)
         self._in_flight: dict[int, _Attempt] = {}
         self._unsent: set[int] = set()  # claimed, and the request has surely not left yet
@@ -129,7 +130,7 @@ class Dispatcher:
 
     def lane_room(self, lane: str) -> int:
         """Return how many more may go out through `lane`."""
-        return self._lanes.room(lane)
+        return self._lanes.room(lane, self.room())
 
     def hand_over(self, entries: Sequence[DueEntry]) -> None:
         """Take in jobs that are due."""
@@ -352,9 +353,18 @@ class Dispatcher:
             response_truncated=response.truncated,
             timings=response.timings,
         )
+        if attempt.lane is not None:
+            self._judge_host(attempt.lane, response, finished_ms - attempt.started_ms)
         if self._tells_all or settlement.status is JobStatus.FAILED:
             _tell(end)
         self._recorder.add(end)
+
+    def _judge_host(self, lane: str, response: Response, took_ms: int) -> None:
+        """Have it count for or against a host whether it answered, where that says something."""
+        if response.status is not None and response.failure is None:
+            self._lanes.answered(lane)
+        elif took_ms >= LONG_MS:
+            self._lanes.missed(lane)
 
     def _recorded(self, ends: Sequence[Finish]) -> None:
         """Free the slots of attempts whose outcomes are on disk."""
