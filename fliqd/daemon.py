@@ -21,7 +21,7 @@ from typing import Any, Final, Self, cast
 import structlog
 from aiohttp import web
 
-from fliqd import RELEASED_MS, __version__, keyfiles
+from fliqd import RELEASED_MS, __version__, keyfiles, loop
 from fliqd.api import app as api
 from fliqd.api.origin import Doorkeeper
 from fliqd.api.server import EdgeRunner
@@ -222,6 +222,7 @@ class Daemon:
         log.info(
             "daemon.ready",
             version=__version__,
+            loop=loop.name(),
             listen=self.urls,
             store=str(self._config.store_path),
             config=str(self._config.file) if self._config.file else None,
@@ -261,6 +262,7 @@ class Daemon:
             "started_at": format_time(self._started_ms),
             "uptime_seconds": int(self._clock.monotonic() - self._started),
             "pid": os.getpid(),
+            "loop": loop.name(),
             "listen": self.urls,
             "in_flight": self._dispatcher.in_flight,
             "backlog": self._dispatcher.backlog,
@@ -436,14 +438,14 @@ async def serve(config: Config) -> FliqdError | None:
             os._exit(130)  # asked twice: now. What is open is recovered at the next start
         stopping.set()
 
-    loop = asyncio.get_running_loop()
+    running = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(name, stop)
+        running.add_signal_handler(name, stop)
     # Where there is a terminal, it has been closed; elsewhere it is how one asks a daemon to read its files again.
     hung_up = asyncio.Event()
-    loop.add_signal_handler(signal.SIGHUP, stop if sys.stderr.isatty() else hung_up.set)
+    running.add_signal_handler(signal.SIGHUP, stop if sys.stderr.isatty() else hung_up.set)
     clock = SystemClock()
-    loop.set_exception_handler(_unhandled)
+    running.set_exception_handler(_unhandled)
     daemon = await Daemon.start(config, clock)
 
     async def alive() -> None:

@@ -39,7 +39,7 @@ def diff(client: Client, file: str | None, output: str) -> None:
         raise click.exceptions.Exit(1)
 
 
-@click.command("apply", epilog=example("fliqd config check && fliqd config apply"))
+@click.command("apply", epilog=example("fliqd config apply"))
 @with_client
 @with_output
 def apply(client: Client, output: str) -> None:

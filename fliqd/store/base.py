@@ -215,6 +215,9 @@ class Store(Protocol):
     async def finish(self, end: Finish) -> bool:
         """Close an attempt and move its job on; False if the attempt was not the owner's any more."""
 
+    async def finish_all(self, ends: Sequence[Finish]) -> list[bool | Exception]:
+        """Do so for many, in one transaction, at once; an error that is one end's own comes back in its place."""
+
     async def unclaim(self, jobs: Sequence[Job], now_ms: int) -> None:
         """Take back attempts whose request has surely not left, as if they had never been opened."""
 
