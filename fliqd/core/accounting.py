@@ -49,6 +49,8 @@ def account(schedule: Schedule, *, now_ms: int, lead_ms: int, new_id: Callable[[
     run, the newest ones, oldest first. Past the schedule's end nothing is made up for. Raises what `timing_of`
     does.
     """
+    if has_run_out(schedule):
+        return Account(cursor_ms=schedule.cursor_ms)
     timing = timing_of(schedule)
     last_ms = _last_due(schedule, timing, now_ms + lead_ms)
     if last_ms is None or last_ms <= schedule.cursor_ms:
@@ -114,15 +116,22 @@ def advance(
 
 def not_run(schedule: Schedule, reason: MissedReason, now_ms: int) -> tuple[Missed, ...]:
     """Return the slots since the cursor as missed for one reason: none or one range."""
+    if has_run_out(schedule):
+        return ()
     found = _missed(timing_of(schedule), schedule.cursor_ms, now_ms, reason, now_ms)
     return () if found is None else (found,)
+
+
+def has_run_out(schedule: Schedule) -> bool:
+    """Tell whether it has run as often as it may: it has no due times any more, neither to run nor to miss."""
+    return schedule.max_runs is not None and schedule.run_count >= schedule.max_runs
 
 
 def next_run_ms(schedule: Schedule) -> int | None:
     """Return when the first slot after the cursor is due; None for a schedule that is paused or has ended."""
     if schedule.paused_ms is not None or schedule.deleted_ms is not None:
         return None
-    if schedule.max_runs is not None and schedule.run_count >= schedule.max_runs:
+    if has_run_out(schedule):
         return None
     slot_ms = timing_of(schedule).next_after(schedule.cursor_ms)
     return None if slot_ms is None else run_ms(schedule, slot_ms)
