@@ -14,7 +14,7 @@ from fliqd.core.model import HELD_MS, Job
 from fliqd.core.schedule import Misfire, Missed, MissedReason, Schedule, WhileRunning, job_of, run_ms, timing_of
 from fliqd.core.timing import Timing
 
-MOST_RUNS: Final = 100  # that are made up for at once; what is older is missed
+MOST_RUNS: Final = 100  # that are made up for at once, and that wait in line; what is older is missed
 
 
 class Slot(msgspec.Struct, frozen=True, gc=False):
@@ -85,9 +85,11 @@ def advance(
 
     `running` jobs of it have not ended, `held` of them wait for the others; `made` are slots that have a job
     already. What is made up for queues up whatever the overlap says but for `allow`: skipping it would undo it.
+    The line has an end, since a run may hang through misfire after misfire: 100 of `all`, else one.
     """
     jobs: list[Job] = []
     missed = list(due.missed)
+    line = MOST_RUNS if schedule.misfire is Misfire.ALL else 1
     run_count = schedule.run_count
     for slot in due.slots:
         if schedule.max_runs is not None and run_count >= schedule.max_runs:
@@ -98,7 +100,7 @@ def advance(
             continue
         if schedule.overlap is WhileRunning.ALLOW or not running:
             jobs.append(slot.job)
-        elif slot.late or (schedule.overlap is WhileRunning.QUEUE and not held):
+        elif (slot.late and held < line) or (schedule.overlap is WhileRunning.QUEUE and not held):
             jobs.append(msgspec.structs.replace(slot.job, next_attempt_ms=HELD_MS))
             held += 1
         else:
