@@ -15,7 +15,7 @@ from fliqd.core.model import HELD_MS, Job
 from fliqd.core.schedule import Misfire, Missed, MissedReason, Schedule, WhileRunning, job_of, run_ms, timing_of
 from fliqd.core.timing import Timing
 
-MOST_RUNS: Final = 100  # that are made up for at once; what is older is missed
+MOST_RUNS: Final = 100  # that are made up for at once, and that wait in line; what is older is missed
 
 
 class Slot(msgspec.Struct, frozen=True, gc=False):
@@ -50,6 +50,8 @@ def account(schedule: Schedule, *, now_ms: int, lead_ms: int, new_id: Callable[[
     run, the newest ones, oldest first. Past the schedule's end nothing is made up for. Raises what `timing_of`
     does.
     """
+    if has_run_out(schedule):
+        return Account(cursor_ms=schedule.cursor_ms)
     timing = timing_of(schedule)
     last_ms = _last_due(schedule, timing, now_ms + lead_ms)
     if last_ms is None or last_ms <= schedule.cursor_ms:
@@ -84,10 +86,12 @@ def advance(
 
     `running` jobs of it have not ended, `held` of them wait for the others; `made` are slots that have a job
     already, as when the clock was set back. What is made up for queues up whatever the overlap says but for
-    `allow`: skipping it would undo it.
+    `allow`: skipping it would undo it. The line has an end, since a run may hang through misfire after misfire:
+    100 of `all`, else one.
     """
     jobs: list[Job] = []
     missed = [rest for found in due.missed for rest in _without(schedule, found, sorted(made))]
+    line = MOST_RUNS if schedule.misfire is Misfire.ALL else 1
     run_count = schedule.run_count
     for slot in due.slots:
         if schedule.max_runs is not None and run_count >= schedule.max_runs:
@@ -98,7 +102,7 @@ def advance(
             continue
         if schedule.overlap is WhileRunning.ALLOW or not running:
             jobs.append(slot.job)
-        elif slot.late or (schedule.overlap is WhileRunning.QUEUE and not held):
+        elif (slot.late and held < line) or (schedule.overlap is WhileRunning.QUEUE and not held):
             jobs.append(msgspec.structs.replace(slot.job, next_attempt_ms=HELD_MS))
             held += 1
         else:
@@ -116,15 +120,22 @@ def advance(
 
 def not_run(schedule: Schedule, reason: MissedReason, now_ms: int) -> tuple[Missed, ...]:
     """Return the slots since the cursor as missed for one reason: none or one range."""
+    if has_run_out(schedule):
+        return ()
     found = _missed(timing_of(schedule), schedule.cursor_ms, now_ms, reason, now_ms)
     return () if found is None else (found,)
+
+
+def has_run_out(schedule: Schedule) -> bool:
+    """Tell whether it has run as often as it may: it has no due times any more, neither to run nor to miss."""
+    return schedule.max_runs is not None and schedule.run_count >= schedule.max_runs
 
 
 def next_run_ms(schedule: Schedule) -> int | None:
     """Return when the first slot after the cursor is due; None for a schedule that is paused or has ended."""
     if schedule.paused_ms is not None or schedule.deleted_ms is not None:
         return None
-    if schedule.max_runs is not None and schedule.run_count >= schedule.max_runs:
+    if has_run_out(schedule):
         return None
     slot_ms = timing_of(schedule).next_after(schedule.cursor_ms)
     return None if slot_ms is None else run_ms(schedule, slot_ms)
