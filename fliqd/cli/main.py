@@ -16,6 +16,7 @@ COMMANDS: Final = {
     "serve": ("fliqd.cli.serve", "Run the daemon in the foreground."),
     "status": ("fliqd.cli.status", "Show how the daemon is."),
     "jobs": ("fliqd.cli.jobs", "Create, read and change jobs."),
+    "schedules": ("fliqd.cli.schedules", "Create, read and change schedules."),
     "tokens": ("fliqd.cli.tokens", "Create, list and revoke API tokens."),
     "cron": ("fliqd.cli.cron", "Explain a cron expression, and show its next runs."),
     "config": ("fliqd.cli.config", "Check the configuration."),

@@ -33,7 +33,9 @@ def imported_by(*args: str, env: dict[str, str]) -> set[str]:
     return set(told.stderr.splitlines()[-1].split())
 
 
-@pytest.mark.parametrize("args", [["--version"], ["--help"], ["jobs", "--help"], ["serve", "--help"]])
+@pytest.mark.parametrize(
+    "args", [["--version"], ["--help"], ["jobs", "--help"], ["schedules", "--help"], ["serve", "--help"]]
+)
 def test_quick_answers_import_nothing_heavy(args: list[str]) -> None:
     assert imported_by(*args, env=environment()) == set()
 
