@@ -6,9 +6,12 @@ import click
 
 from fliqd.cli.groups import LazyGroup
 
-COMMANDS: Final = {"check": ("fliqd.cli.config_check", "Say everything that is wrong with a configuration.")}
+COMMANDS: Final = {
+    "init": ("fliqd.cli.config_init", "Write a commented configuration to begin with."),
+    "check": ("fliqd.cli.config_check", "Say everything that is wrong with a configuration."),
+}
 
 
 @click.group("config", cls=LazyGroup, table=COMMANDS)
 def command() -> None:
-    """Check the configuration."""
+    """Begin and check a configuration."""
