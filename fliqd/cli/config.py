@@ -7,6 +7,7 @@ import click
 from fliqd.cli.groups import LazyGroup
 
 COMMANDS: Final = {
+    "init": ("fliqd.cli.config_init", "Write a commented configuration to begin with."),
     "check": ("fliqd.cli.config_check", "Say everything that is wrong with a configuration."),
     "diff": ("fliqd.cli.config_diff:diff", "Say what a reload would change."),
     "apply": ("fliqd.cli.config_diff:apply", "Have the daemon read its file again."),
@@ -17,4 +18,4 @@ COMMANDS: Final = {
 
 @click.group("config", cls=LazyGroup, table=COMMANDS)
 def command() -> None:
-    """Check, compare, apply and show the configuration."""
+    """Begin, check, compare, apply and show the configuration."""

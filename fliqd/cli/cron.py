@@ -1,11 +1,11 @@
 """`fliqd cron`: what an expression means, and when it runs next. Needs no daemon."""
 
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 import click
 
-from fliqd.cli.output import TABLE, example, say, show_document, show_table, with_output, write
+from fliqd.cli.output import example, with_output
 
 MOST_RUNS: Final = 1000
 
@@ -26,9 +26,10 @@ def command(expression: str, timezone: str, start: str | None, count: int, outpu
 
     Says too when a change of the clocks will touch it.
     """
-    from fliqd.core import cron_grammar, zones  # noqa: PLC0415 -- help needs none of these
+    from fliqd.cli.run_times import show_run_times  # noqa: PLC0415 -- help needs none of these
+    from fliqd.core import cron_grammar, zones  # noqa: PLC0415 -- likewise
     from fliqd.core.dst_warnings import dst_warnings  # noqa: PLC0415 -- likewise
-    from fliqd.core.times import format_time, parse_time  # noqa: PLC0415 -- likewise
+    from fliqd.core.times import parse_time  # noqa: PLC0415 -- likewise
     from fliqd.service.calendar import preview  # noqa: PLC0415 -- likewise
 
     try:
@@ -37,15 +38,5 @@ def command(expression: str, timezone: str, start: str | None, count: int, outpu
         raise click.BadParameter(str(err), param_hint="--from") from err
     runs, description = preview(expression, timezone, from_ms=from_ms, count=count)
     where = zones.zone(timezone)
-    found: list[dict[str, Any]] = [
-        {"local": datetime.fromtimestamp(run / 1000, where).isoformat(), "utc": format_time(run)} for run in runs
-    ]
     warnings = dst_warnings(cron_grammar.parse(expression), where, from_ms)
-    if output != TABLE:
-        told = [{"local": warning.local, "kind": str(warning.kind), "what": warning.what} for warning in warnings]
-        show_document({"description": description, "runs": found, "warnings": told}, output)
-        return
-    write(f"{description} ({timezone})\n\n")
-    show_table((timezone, "UTC"), [(run["local"], run["utc"]) for run in found])
-    for warning in warnings:
-        say(f"note: {warning.local} {warning.what}")
+    show_run_times(description, runs, where, description=description, warnings=warnings, output=output)

@@ -18,14 +18,14 @@ class RefusedError(FliqdError):
 
 
 class MissingError(FliqdError):
-    """There is no such job."""
+    """There is no such job, schedule or token."""
 
     code = "not_found"
     exit_code = 4
 
 
 class ConflictingError(FliqdError):
-    """The job is in a state that does not allow it."""
+    """What is there is in a state that does not allow it."""
 
     code = "conflict"
     exit_code = 5

@@ -8,7 +8,7 @@ from fliqd.cli import moments
 from fliqd.cli.client import Client
 from fliqd.cli.connect import with_client
 from fliqd.cli.errors import RefusedError
-from fliqd.cli.job_fields import document, in_options, with_fields
+from fliqd.cli.job_fields import JOB
 from fliqd.cli.job_words import sentence
 from fliqd.cli.output import TABLE, example, say, show_document, with_output, write
 from fliqd.errors import FliqdError
@@ -25,7 +25,7 @@ CREATED = 201
     ),
 )
 @click.argument("url", required=False)
-@with_fields(create=True)
+@JOB.options()
 @click.option("--wait", is_flag=True, help="Wait for its end; exit with 1 when it failed.")
 @click.option("--batch", metavar="FILE", help="Make many: a line of JSON for each, or a JSON array; - is stdin.")
 @click.option("--skip", type=click.IntRange(0), metavar="N", help="With --batch: pass over the first N lines.")
@@ -57,9 +57,9 @@ def command(
     if fields["scheduled_at"] is None and fields["delay"] is None:
         fields["delay"] = "0"
     try:
-        answer = client.call("POST", "/jobs", document({"url": url, **fields}), expects="id")
+        answer = client.call("POST", "/jobs", JOB.document({"url": url, **fields}), expects="id")
     except RefusedError as err:
-        raise in_options(err) from err
+        raise JOB.in_options(err) from err
     job = answer.document
     if answer.status != CREATED:
         say("This idempotency key had made it before; nothing new was made.")

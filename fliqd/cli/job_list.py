@@ -1,7 +1,7 @@
 """`fliqd jobs list`: jobs by what is asked for, page after page."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import click
@@ -11,10 +11,10 @@ from fliqd.cli.client import Client
 from fliqd.cli.connect import with_client
 from fliqd.cli.errors import RefusedError
 from fliqd.cli.job_words import last, when
-from fliqd.cli.output import TABLE, Row, example, is_for_people, say, show_documents, show_table, with_output
+from fliqd.cli.output import TABLE, Row, example, is_for_people, show_documents, show_table, with_output
+from fliqd.cli.pages import Pages, with_limit
 from fliqd.errors import Problem
 
-PAGE: Final = 100  # the most that the API gives at once
 ROOMY: Final = 100  # columns of a terminal in which the time of day finds room
 STATUSES: Final = (
     "scheduled", "awaiting_approval", "running", "success", "failed", "cancelled", "pending", "completed",
@@ -22,52 +22,46 @@ STATUSES: Final = (
 NAMES: Final = ("id", "status", "when", "runs", "last", "name", "request")
 
 
-class Pages:
-    """Goes through a list by its cursor; `is_cut` tells whether it stopped before the end."""
-
-    def __init__(self, client: Client, query: dict[str, str], limit: int | None) -> None:
-        self._client = client
-        self._query = query
-        self._left = limit
-        self.is_cut = False
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        cursor: str | None = None
-        while self._left is None or self._left > 0:
-            count = PAGE if self._left is None else min(PAGE, self._left)
-            query = {**self._query, "limit": str(count)} | ({"cursor": cursor} if cursor else {})
-            page = self._client.get("/jobs", query, expects="jobs")
-            yield from page["jobs"]
-            cursor = page.get("next_cursor")
-            if cursor is None:
-                return
-            if self._left is not None:
-                self._left -= count
-        self.is_cut = True
+def with_filters(function: Callable[..., None]) -> Callable[..., None]:
+    """Give a command an option for each filter of the list; it is called with them by the API's names."""
+    for option in (
+        click.option("--scheduled-before", metavar="TIME", help="Asked for before TIME."),
+        click.option("--scheduled-after", metavar="TIME", help="Asked for at or after TIME."),
+        click.option("--created-before", metavar="TIME", help="Made before TIME."),
+        click.option("--created-after", metavar="TIME", help="Made at or after TIME, such as 2027-01-01T09:00:00Z."),
+        click.option("--name", metavar="NAME", help="Jobs of this name."),
+        click.option("--tag", metavar="TAG", help="Jobs with this tag."),
+        click.option("--queue", metavar="NAME", help="Jobs of this queue."),
+        click.option("--status", type=click.Choice(STATUSES), metavar="STATUS", help=f"One of {', '.join(STATUSES)}."),
+    ):
+        function = option(function)
+    return function
 
 
 @click.command(
     "list", epilog=example("fliqd jobs list --status failed --tag nightly", "fliqd jobs list --all -o jsonl | jq .url")
 )
-@click.option("--status", type=click.Choice(STATUSES), metavar="STATUS", help=f"One of {', '.join(STATUSES)}.")
-@click.option("--queue", metavar="NAME", help="Jobs of this queue.")
-@click.option("--tag", metavar="TAG", help="Jobs with this tag.")
-@click.option("--name", metavar="NAME", help="Jobs of this name.")
-@click.option("--created-after", metavar="TIME", help="Made at or after TIME, such as 2027-01-01T09:00:00Z.")
-@click.option("--created-before", metavar="TIME", help="Made before TIME.")
-@click.option("--scheduled-after", metavar="TIME", help="Asked for at or after TIME.")
-@click.option("--scheduled-before", metavar="TIME", help="Asked for before TIME.")
-@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="How many.")
-@click.option("--all", "everything", is_flag=True, help="All of them, however many there are.")
+@with_filters
+@click.option("--schedule", metavar="ID|NAME", help="Jobs of this schedule; a deleted one is known by its id.")
+@with_limit
 @with_client
 @with_output
-def command(client: Client, limit: int, everything: bool, output: str, **filters: str | None) -> None:  # noqa: FBT001 -- click's
+def command(client: Client, schedule: str | None, limit: int | None, output: str, **filters: str | None) -> None:
     """List jobs, newest first.
 
     WHEN is the time a job ended, the time since which it runs, or the time at which it is due.
     """
-    query = {name: value for name, value in filters.items() if value is not None}
-    jobs = Pages(client, query, None if everything else limit)
+    path = "/jobs"
+    if schedule is not None:
+        from fliqd.cli.schedule_names import id_of, schedule_path  # noqa: PLC0415 -- only here
+
+        path = schedule_path(id_of(client, schedule), "/jobs")
+    show_jobs(client, path, filters, limit, output)
+
+
+def show_jobs(client: Client, path: str, filters: Mapping[str, str | None], limit: int | None, output: str) -> None:
+    """Print the jobs at a path that the filters let through."""
+    jobs = Pages(client, path, "jobs", {name: value for name, value in filters.items() if value is not None}, limit)
     try:
         if output != TABLE:
             show_documents(jobs, output)
@@ -76,8 +70,7 @@ def command(client: Client, limit: int, everything: bool, output: str, **filters
     except RefusedError as err:
         problems = [Problem(f"--{problem.field.replace('_', '-')}", problem.problem) for problem in err.problems]
         raise RefusedError(str(err), code=err.code, status=err.status, problems=problems) from err
-    if jobs.is_cut and is_for_people():
-        say("There are more: see --all and --limit.")
+    jobs.tell()
 
 
 def row(job: dict[str, Any]) -> Row:

@@ -8,7 +8,7 @@ from fliqd.cli import moments
 from fliqd.cli.client import Client, job_path
 from fliqd.cli.connect import with_client
 from fliqd.cli.errors import RefusedError
-from fliqd.cli.job_fields import document, in_options, with_fields
+from fliqd.cli.job_fields import JOB
 from fliqd.cli.job_words import sentence
 from fliqd.cli.output import TABLE, example, say, show_document, with_output, write
 
@@ -19,7 +19,7 @@ from fliqd.cli.output import TABLE, example, say, show_document, with_output, wr
 )
 @click.argument("job_id", metavar="ID")
 @click.argument("url", required=False)
-@with_fields(create=False)
+@JOB.options("idempotency_key")
 @with_client
 @with_output
 def command(client: Client, job_id: str, url: str | None, output: str, **fields: Any) -> None:
@@ -31,9 +31,9 @@ def command(client: Client, job_id: str, url: str | None, output: str, **fields:
     if not given:
         raise click.UsageError("say what to change; see --help")
     try:
-        job = client.call("PATCH", job_path(job_id), document(given, update=True), expects="id").document
+        job = client.call("PATCH", job_path(job_id), JOB.document(given, update=True), expects="id").document
     except RefusedError as err:
-        raise in_options(err) from err
+        raise JOB.in_options(err) from err
     if output == TABLE:
         write(f"{job['id']}\n")
         say(sentence(job, moments.now()))

@@ -16,9 +16,10 @@ COMMANDS: Final = {
     "serve": ("fliqd.cli.serve", "Run the daemon in the foreground."),
     "status": ("fliqd.cli.status", "Show how the daemon is."),
     "jobs": ("fliqd.cli.jobs", "Create, read and change jobs."),
+    "schedules": ("fliqd.cli.schedules", "Create, read and change schedules."),
     "tokens": ("fliqd.cli.tokens", "Create, list and revoke API tokens."),
     "cron": ("fliqd.cli.cron", "Explain a cron expression, and show its next runs."),
-    "config": ("fliqd.cli.config", "Check the configuration."),
+    "config": ("fliqd.cli.config", "Begin and check a configuration."),
 }
 INTERRUPTED: Final = 130  # what a shell makes of SIGINT
 PIPE_CLOSED: Final = 141  # and of SIGPIPE

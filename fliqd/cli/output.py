@@ -14,11 +14,14 @@ from fliqd.errors import FliqdError
 TABLE, JSON, JSONL = "table", "json", "jsonl"
 CHUNK: Final = 500  # rows that a table lines up together, so that a long list does not wait for its end
 NOTHING: Final = "-"
+GAP: Final = "  "  # between columns
+WHOLE: Final = frozenset({"id", "status", "when", "#", "code", "late", "took", "runs", "last", "next", "last run"})
 
 Row = Sequence[str]
 COLOURS: Final = {
     "running": "cyan", "scheduled": "blue", "awaiting_approval": "yellow", "success": "green", "failed": "red",
     "interrupted": "yellow", "cancelled": "bright_black",
+    "active": "green", "paused": "yellow", "ended": "bright_black", "error": "red",
 }  # fmt: skip
 
 
@@ -79,7 +82,10 @@ def show_documents(documents: Iterable[object], output: str) -> None:
 
 
 def show_table(names: Sequence[str], rows: Iterable[Row]) -> None:
-    """Print rows under their names, in chunks that are lined up together."""
+    """Print rows under their names, in chunks that are lined up together.
+
+    The last column is the long one: on a terminal that is too narrow it goes to lines of its own.
+    """
     left = iter(rows)
     draw = _rich_chunk if is_for_people() else _plain_chunk
     first = True
@@ -108,20 +114,32 @@ def _plain_chunk(names: Sequence[str], rows: list[list[str]], first: bool) -> No
 
 def _rich_chunk(names: Sequence[str], rows: list[list[str]], first: bool) -> None:  # noqa: ARG001, FBT001 -- as above
     """Print a table that fits the terminal: ids stay whole, columns in which nothing stands are left out."""
-    from rich.console import Console  # noqa: PLC0415 -- dear, and only people want it
+    from rich.cells import cell_len  # noqa: PLC0415 -- dear, and only people want it
+    from rich.console import Console  # noqa: PLC0415 -- likewise
+    from rich.segment import Segments  # noqa: PLC0415 -- likewise
     from rich.table import Table  # noqa: PLC0415 -- likewise
     from rich.text import Text  # noqa: PLC0415 -- likewise
 
-    used = [column for column in range(len(names)) if any(row[column] != NOTHING for row in rows)]
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    console = Console(no_color=True if os.environ.get("NO_COLOR") else None)
+    used = [column for column in range(len(names)) if any(row[column] != NOTHING for row in rows)] or [0]
+    widest = {column: max(cell_len(row[column]) for row in rows) for column in used}
+    needed = sum(max(widest[column], len(names[column])) + len(GAP) for column in used) - len(GAP)
+    below = used.pop() if needed > console.width and len(used) > 1 else None
+    table = Table(box=None, pad_edge=False, padding=(0, len(GAP), 0, 0), header_style="bold")
     for column in used:
-        widest = max(len(row[column]) for row in rows)
-        keep = names[column] in ("id", "status", "when", "#", "code", "late", "took", "runs", "last")
-        table.add_column(names[column].upper(), no_wrap=True, overflow="ellipsis", min_width=widest if keep else None)
+        keep = widest[column] if names[column] in WHOLE else None
+        table.add_column(names[column].upper(), no_wrap=True, overflow="ellipsis", min_width=keep)
     for row in rows:
         table.add_row(*(Text(row[column], style=COLOURS.get(row[column], "")) for column in used))
-    console = Console(no_color=True if os.environ.get("NO_COLOR") else None)
-    console.print(table)
+    if below is None:
+        console.print(table)
+        return
+    header, *lines = console.render_lines(table, pad=False, new_lines=True)
+    console.print(Segments(header), end="")
+    for line, row in zip(lines, rows, strict=True):
+        console.print(Segments(line), end="")
+        # Not cut by us: the terminal goes on in the next line, and what is copied is whole.
+        console.print(Text(f"{GAP}{row[below]}", style="dim"), soft_wrap=True)
 
 
 def _json(document: object, indent: int | None) -> str:

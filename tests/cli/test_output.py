@@ -16,11 +16,11 @@ AT = datetime(2027, 3, 1, 12, 0, tzinfo=UTC)
 COLOUR = re.compile(rb"\x1b\[(?:[0-9;]*;)?[39][0-7]m")
 
 
-def on_a_terminal(*args: str, env: dict[str, str]) -> tuple[int, bytes]:
+def on_a_terminal(*args: str, env: dict[str, str], columns: int = 120) -> tuple[int, bytes]:
     """Run a command whose stdout and stderr are a terminal."""
     ours, theirs = pty.openpty()
     with subprocess.Popen(
-        [*PROGRAM, *args], env=env | {"COLUMNS": "120", "TERM": "xterm"}, stdout=theirs, stderr=theirs
+        [*PROGRAM, *args], env=env | {"COLUMNS": str(columns), "TERM": "xterm"}, stdout=theirs, stderr=theirs
     ) as run:
         os.close(theirs)
         shown = b""
@@ -47,6 +47,20 @@ def test_a_person_sees_a_table(daemon: Daemon) -> None:
     assert not COLOUR.search(shown)
 
     assert b"Nothing to show." in on_a_terminal("jobs", "list", "--name", "nobody", env=daemon.env)[1]
+
+
+def test_what_finds_no_room_in_a_line_gets_its_own(daemon: Daemon) -> None:
+    """At 80 columns an id and its times take all of them: the request, which tells jobs apart, stands below."""
+    url = f"http://127.0.0.1:9/{'very-' * 20}long"
+    for which in (url, "http://127.0.0.1:9/"):
+        daemon.create(which, "--delay", "1h", "--name", "a name", "--tag", "narrow")
+    code, shown = on_a_terminal("jobs", "list", "--tag", "narrow", env=daemon.env | {"NO_COLOR": "1"}, columns=80)
+    assert code == 0
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).rstrip() for line in shown.decode().splitlines()]
+    assert [line.split() for line in lines[:1]] == [["ID", "STATUS", "WHEN", "RUNS", "NAME"]]
+    assert [line[:4] for line in lines[1::2]] == ["job_", "job_"]
+    assert lines[2::2] == ["  POST http://127.0.0.1:9/", f"  POST {url}"]
+    assert "a name" in lines[1]
 
 
 def test_a_batch_shows_progress_to_a_person(daemon: Daemon) -> None:

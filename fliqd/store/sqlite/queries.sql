@@ -301,9 +301,10 @@ SELECT count(*), coalesce(sum(next_attempt_ms IS :held_ms), 0) FROM job WHERE sc
 SELECT slot_ms FROM job WHERE schedule_id = :id AND slot_ms BETWEEN :first_ms AND :last_ms;
 
 -- name: held_release
--- The first job that waits for the end of the runs before it, once none of them is left.
+-- The first job that waits for the end of the runs before it, once none of them is left. It is due when it was due:
+-- the time at which they ended may be that of a clock which has been set since.
 UPDATE job
-   SET next_attempt_ms = max(scheduled_ms, :now_ms), updated_ms = :now_ms
+   SET next_attempt_ms = scheduled_ms
  WHERE pk = (SELECT pk FROM job
               WHERE schedule_id = :id AND finished_ms IS NULL AND next_attempt_ms = :held_ms
               ORDER BY pk LIMIT 1)

@@ -170,7 +170,7 @@ class SqliteSchedules:
         for missed in plan.missed:
             _note(tx, step.old, missed)
         if new.deleted_ms is not None:
-            ended(tx, tx.rows("schedule_jobs_cancel", {"id": new.id, "now_ms": step.now_ms}), step.now_ms)
+            ended(tx, tx.rows("schedule_jobs_cancel", {"id": new.id, "now_ms": step.now_ms}))
         _offer(tx, new)
         return msgspec.structs.replace(new, version=new.version + 1)
 
@@ -213,13 +213,13 @@ class SqliteSchedules:
         return counts
 
 
-def ended(tx: Transaction, jobs: Iterable[tuple[str | None, int, str]], now_ms: int) -> None:
+def ended(tx: Transaction, jobs: Iterable[tuple[str | None, int, str]]) -> None:
     """Note how jobs (schedule id, pk, status) ended, and let those go that waited for them."""
     for schedule_id, pk, status in jobs:
         if schedule_id is None:
             continue
         tx.each("schedule_ended", [(str(status), schedule_id, pk)])
-        released = tx.rows("held_release", {"id": schedule_id, "held_ms": HELD_MS, "now_ms": now_ms})
+        released = tx.rows("held_release", {"id": schedule_id, "held_ms": HELD_MS})
         tx.due += [rows.due(row) for row in released]
 
 

@@ -294,7 +294,7 @@ class SqliteStore:
         if entry is not None:
             tx.due.append(entry)
         if new.status in FINAL:
-            schedules.ended(tx, [(new.schedule_id, new.pk, new.status)], new.updated_ms)
+            schedules.ended(tx, [(new.schedule_id, new.pk, new.status)])
         return True
 
     async def executions(self, job_id: str) -> list[Execution]:
@@ -340,7 +340,7 @@ class SqliteStore:
         if len(jobs) < len(claim.pks):
             error = f"{ErrorCode.EXPIRED}: it could not start before expires_at"
             expired = tx.rows("jobs_expire", {"pks": values["pks"], "now_ms": claim.now_ms, "error": error})
-            schedules.ended(tx, expired, claim.now_ms)
+            schedules.ended(tx, expired)
         jobs.sort(key=lambda job: (job.due_ms, job.pk))
         opened = []
         for execution_id, job in zip(claim.execution_ids, jobs, strict=False):
@@ -368,7 +368,7 @@ class SqliteStore:
         tx.several("executions_close", [rows.execution_close_values(end) for end in ends])
         for end in ends:
             if end.job.schedule_id is not None and end.settlement.status in FINAL:
-                schedules.ended(tx, [(end.job.schedule_id, end.job.pk, end.settlement.status)], end.finished_ms)
+                schedules.ended(tx, [(end.job.schedule_id, end.job.pk, end.settlement.status)])
             if end.settlement.next_attempt_ms is not None:
                 tx.due.append(DueEntry(end.settlement.next_attempt_ms, end.job.pk, end.job.host))
         return [True] * len(ends)
@@ -405,7 +405,7 @@ class SqliteStore:
         }
         tx.rows("executions_interrupt", values)
         ended = tx.rows("jobs_interrupted_fail", values)
-        schedules.ended(tx, ended, item.now_ms)
+        schedules.ended(tx, ended)
         again = tx.rows("jobs_interrupted_retry", values)
         tx.due += [rows.due(row) for row in again]
         return len(again) + len(ended)

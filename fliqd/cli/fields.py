@@ -1,0 +1,91 @@
+"""Fields of the API as options, the document that the options make, and refusals in their terms."""
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, NoReturn
+
+import click
+
+from fliqd.cli.errors import RefusedError
+from fliqd.errors import Problem
+
+Command = Callable[..., None]
+
+
+class RawJson(str):
+    """JSON as somebody wrote it: a number that Python cannot hold goes out as it came."""
+
+    __slots__ = ()
+
+
+def as_it_is(value: object) -> object:
+    """Read an option that needs no reading."""
+    return value
+
+
+class Field(NamedTuple):
+    """An option for a field of the API."""
+
+    option: str
+    name: str  # the API's
+    given: dict[str, Any]  # what click needs to know
+    read: Callable[[Any], object] = as_it_is  # from what click gives to what the API takes
+    short: str = ""
+    is_emptied: bool = True  # an empty text takes it back to its default; else it is a text like any other, or a slip
+
+
+class Fields:
+    """The fields that may be asked of one kind of thing."""
+
+    def __init__(self, fields: Sequence[Field]) -> None:
+        self._fields = {field.name: field for field in fields}
+
+    def options(self, *but: str) -> Callable[[Command], Command]:
+        """Give a command an option for each field `but` those; it is called with them by the API's names."""
+
+        def decorate(function: Command) -> Command:
+            for field in reversed([field for name, field in self._fields.items() if name not in but]):
+                names = (field.short, field.option) if field.short else (field.option,)
+                function = click.option(*names, field.name, **field.given)(function)
+            return function
+
+        return decorate
+
+    def document(self, values: dict[str, Any], *, update: bool = False) -> bytes:
+        """Return what to send for the options that were given; raise click's usage error.
+
+        In an update an empty value takes a field back to its default.
+        """
+        sent: dict[str, Any] = {}
+        raw: dict[str, RawJson] = {}
+        for name, value in values.items():
+            if value is None or value == ():
+                continue
+            field = self._fields.get(name)
+            if field is None:
+                sent[name] = value
+            elif update and field.is_emptied and value in ("", ("",)):
+                sent[name] = None
+            elif isinstance(read := field.read(value), RawJson):
+                raw[name] = read
+            else:
+                sent[name] = read
+        members = [json.dumps(sent)[1:-1]] if sent else []
+        members += [f"{json.dumps(name)}: {text}" for name, text in raw.items()]
+        return f"{{{', '.join(members)}}}".encode("utf-8", "surrogateescape")
+
+    def in_options(self, err: RefusedError) -> RefusedError:
+        """Return a refusal that speaks of the options and not of the API's fields."""
+        if err.code == "invalid_json":
+            return err  # there "body" is the whole document
+        problems = []
+        for problem in err.problems:
+            name, dot, rest = problem.field.partition(".")
+            field = self._fields.get(name)
+            problems.append(Problem(f"{field.option if field else name}{dot}{rest}", problem.problem))
+        return RefusedError(str(err), code=err.code, status=err.status, problems=problems)
+
+
+def refuse(option: str, problem: str, cause: Exception | None = None) -> NoReturn:
+    """Raise the usage error for what was given to an option."""
+    raise click.BadParameter(problem, param_hint=option) from cause
