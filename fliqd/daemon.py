@@ -42,6 +42,7 @@ from fliqd.errors import FliqdError, StoreIOError, UnavailableError
 from fliqd.ids import UlidSource, request_ids
 from fliqd.references import lookup_in
 from fliqd.reloading import Reloading
+from fliqd.service.buffers import BufferService
 from fliqd.service.jobs import Jobs
 from fliqd.service.reconcile import Reconciler
 from fliqd.service.schedules import ScheduleService
@@ -176,6 +177,8 @@ class Daemon:
             new_ulid=new_ulid,
             defaults=lambda: self._defaults,
         )
+        buffers = BufferService(store=store, clock=self._clock, new_ulid=new_ulid, defaults=lambda: self._defaults)
+        await buffers.sweep()
         self.reloading = Reloading(
             config=self._config,
             reconciler=Reconciler(store=store.schedules, schedules=schedules, clock=self._clock, new_ulid=new_ulid),
@@ -185,6 +188,7 @@ class Daemon:
         application = api.build(
             jobs_service=jobs,
             schedules_service=schedules,
+            buffers_service=buffers,
             reloading=self.reloading,
             status=self,
             tokens=tokens,

@@ -10,7 +10,7 @@ from msgspec import UNSET
 
 from fliqd.core.decoding import decode
 from fliqd.core.drafts import AHEAD_MS, Defaults, JobDraft, in_order, job_fields, required, together
-from fliqd.core.model import Job, Source
+from fliqd.core.model import DEFAULT_QUEUE, Job, Source, lane_of
 from fliqd.core.reconciling import Declarations, DeclaredSchedule
 from fliqd.core.references import Lookup, expand, has_references
 from fliqd.core.schedule import Schedule
@@ -128,7 +128,8 @@ class _Reader:
             expires_ms=fields.get("expires_ms"),
         )
         times = {"created_ms": 0, "updated_ms": 0, "scheduled_ms": scheduled_ms, "next_attempt_ms": scheduled_ms}
-        fields |= {"id": "", "source": Source.CONFIG, **times, **self._late(entry, fields)}
+        lane = lane_of(fields.get("queue", DEFAULT_QUEUE), fields["host"])
+        fields |= {"id": "", "source": Source.CONFIG, "lane": lane, **times, **self._late(entry, fields)}
         return Job(**self._defaulted(fields))
 
     def _defaulted(self, fields: dict[str, Any], *more: str) -> dict[str, Any]:

@@ -7,12 +7,13 @@ from typing import Final
 import structlog
 from aiohttp import hdrs, web
 
-from fliqd.api import auth, calendar, config, jobs, schedules, system
+from fliqd.api import auth, buffers, calendar, config, jobs, schedules, system
 from fliqd.api import tokens as token_routes
 from fliqd.api.errors import document, json_response, respond, respond_to_aiohttp
 from fliqd.api.origin import Doorkeeper
 from fliqd.clock import Clock
 from fliqd.errors import FliqdError, UnavailableError
+from fliqd.service.buffers import BufferService
 from fliqd.service.jobs import Jobs
 from fliqd.service.schedules import ScheduleService
 from fliqd.service.tokens import Tokens
@@ -27,6 +28,7 @@ def build(
     *,
     jobs_service: Jobs,
     schedules_service: ScheduleService,
+    buffers_service: BufferService,
     reloading: config.Reloading,
     status: system.System,
     tokens: Tokens | None,
@@ -39,6 +41,7 @@ def build(
         jobs.add_routes(app.router, prefix, jobs_service)
         schedules.add_routes(app.router, prefix, schedules_service, jobs_service)
         system.add_routes(app.router, prefix, status)
+        buffers.add_routes(app.router, prefix, buffers_service)
         config.add_routes(app.router, prefix, reloading)
         calendar.add_routes(app.router, prefix, clock)
         if tokens is not None:

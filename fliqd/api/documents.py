@@ -114,7 +114,7 @@ def job_view(job: Job, *, secrets: bool = True) -> dict[str, Any]:
         "description": job.description,
         "tags": job.tags,
         "on_interrupt": job.on_interrupt.value,
-        "success_statuses": _statuses(job.success_statuses),
+        "success_statuses": statuses_view(job.success_statuses),
         "created_at": format_time(job.created_ms),
         "updated_at": format_time(job.updated_ms),
         "started_at": maybe_time(job.started_ms),
@@ -127,7 +127,7 @@ def job_view(job: Job, *, secrets: bool = True) -> dict[str, Any]:
         "replay_of": job.replay_of,
         "source": job.source.value,
         "schedule_id": job.schedule_id,
-        "buffer_id": None,
+        "buffer_id": job.buffer_id,
         "approved_at": None,
         "approved_by": None,
         "actions": ACTIONS[job.status],
@@ -168,7 +168,7 @@ def schedule_view(schedule: Schedule, *, secrets: bool = True) -> dict[str, Any]
         "description": schedule.description,
         "tags": schedule.tags,
         "on_interrupt": schedule.on_interrupt.value,
-        "success_statuses": _statuses(schedule.success_statuses),
+        "success_statuses": statuses_view(schedule.success_statuses),
         "created_at": format_time(schedule.created_ms),
         "updated_at": format_time(schedule.updated_ms),
         "paused_at": maybe_time(schedule.paused_ms),
@@ -203,7 +203,8 @@ def missed_view(missed: Missed) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=256)
-def _statuses(words: tuple[str, ...]) -> tuple[int | str, ...]:
+def statuses_view(words: tuple[str, ...]) -> tuple[int | str, ...]:
+    """Return statuses as they may be given: numbers where they are."""
     return tuple(int(word) if word.isdigit() else word for word in words)
 
 

@@ -8,9 +8,9 @@ from aiohttp import web
 from fliqd.api.auth import CALLER
 from fliqd.api.documents import Params, execution_view, job_view, write_cursor
 from fliqd.api.errors import error_document, json_response, status_of
-from fliqd.api.requests import json_body, params, path_id
+from fliqd.api.requests import json_body, params, path_id, take_key
 from fliqd.core.decoding import decode, decode_list
-from fliqd.core.drafts import MAX_KEY, JobDraft
+from fliqd.core.drafts import JobDraft
 from fliqd.core.model import JobStatus
 from fliqd.core.times import parse_time
 from fliqd.errors import FliqdError, InvalidError, Problem
@@ -51,7 +51,7 @@ async def create(jobs: Jobs, request: web.Request) -> web.Response:
     asked = _asked(await json_body(request))
     key = request.headers.get("Idempotency-Key")
     if key is not None:
-        asked = _with_key(asked, key)
+        take_key(asked.draft, key)
     created = await jobs.create(asked, token_id=request[CALLER].token_id)
     if created.replayed:
         return json_response(job_view(created.job), headers={"Idempotent-Replayed": "true"})
@@ -159,14 +159,3 @@ async def why(jobs: Jobs, request: web.Request) -> web.Response:
 def _asked(body: bytes) -> Asked:
     draft, problems = decode(body, JobDraft)
     return Asked(draft, problems)
-
-
-def _with_key(asked: Asked, key: str) -> Asked:
-    """Take the idempotency key from the header, where the body names none or the same."""
-    if not 1 <= len(key) <= MAX_KEY or not key.isprintable():
-        raise InvalidError([Problem("idempotency_key", f"the header must have 1 to {MAX_KEY} visible characters")])
-    given = asked.draft.idempotency_key
-    if isinstance(given, str) and given != key:
-        raise InvalidError([Problem("idempotency_key", "differs from the header Idempotency-Key")])
-    asked.draft.idempotency_key = key
-    return asked

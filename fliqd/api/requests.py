@@ -1,22 +1,29 @@
 """What handlers ask of a request: its JSON body, its parameters, its ids."""
 
 import asyncio
-from typing import Final
+from typing import Final, Protocol
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestPayloadError
+from msgspec import UnsetType
 from multidict import MultiDict
 
 from fliqd.api.documents import Params
 from fliqd.api.errors import NotJsonError, SlowError
-from fliqd.errors import NotFoundError
+from fliqd.core.drafts import MAX_KEY
+from fliqd.errors import InvalidError, NotFoundError, Problem
 from fliqd.ids import id_pattern
 
 BODY_S: Final = 60.0
 NO_PARAMS: Final = Params(MultiDict(), ())
-_PATTERNS: Final = {
-    kind: id_pattern(prefix) for kind, prefix in (("job", "job"), ("schedule", "sched"), ("token", "tok"))
-}
+_PREFIXES: Final = {"job": "job", "schedule": "sched", "buffer": "buf", "item": "item", "token": "tok"}
+_PATTERNS: Final = {kind: id_pattern(prefix) for kind, prefix in _PREFIXES.items()}
+
+
+class Keyed(Protocol):
+    """A draft that may carry an idempotency key."""
+
+    idempotency_key: str | UnsetType | None
 
 
 async def json_body(request: web.Request) -> bytes:
@@ -42,9 +49,18 @@ def params(request: web.Request, *allowed: str) -> Params:
     return Params(request.query, allowed) if request.query_string else NO_PARAMS
 
 
-def path_id(request: web.Request, kind: str) -> str:
-    """Return the id in the path; what cannot be one is not looked up: NotFoundError."""
-    public_id = request.match_info["id"]
+def take_key(draft: Keyed, key: str) -> None:
+    """Take the idempotency key from the header into a draft that names none or the same; raise InvalidError."""
+    if not 1 <= len(key) <= MAX_KEY or not key.isprintable():
+        raise InvalidError([Problem("idempotency_key", f"the header must have 1 to {MAX_KEY} visible characters")])
+    if isinstance(draft.idempotency_key, str) and draft.idempotency_key != key:
+        raise InvalidError([Problem("idempotency_key", "differs from the header Idempotency-Key")])
+    draft.idempotency_key = key
+
+
+def path_id(request: web.Request, kind: str, part: str = "id") -> str:
+    """Return the id in a part of the path; what cannot be one is not looked up: NotFoundError."""
+    public_id = request.match_info[part]
     if not _PATTERNS[kind].fullmatch(public_id):
         raise NotFoundError(kind, repr(public_id[:40]))
     return public_id

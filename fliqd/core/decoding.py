@@ -59,6 +59,16 @@ def decode_list(body: bytes, name: str, longest: int) -> list[bytes]:
     return [bytes(item) for item in items]
 
 
+def holds(body: bytes, name: str) -> bool:
+    """Tell whether a JSON object has a member of that name; False for what is no JSON object."""
+    if f'"{name}"'.encode() not in body:
+        return False
+    try:
+        return name in _objects(body)
+    except (msgspec.MsgspecError, RecursionError):
+        return False
+
+
 def check_text(body: bytes) -> None:
     """Raise InvalidError for bytes that are not UTF-8, or hold a NUL however it is written."""
     try:

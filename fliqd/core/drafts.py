@@ -94,8 +94,6 @@ Readers = tuple[tuple[str, Reader], ...]
 def job_fields(draft: JobDraft, defaults: Defaults, now_ms: int, problems: list[Problem]) -> dict[str, Any]:
     """Return the job's fields for what the draft sets, adding to `problems` what is wrong with it."""
     fields = read_fields(draft, _JOB, defaults, now_ms, problems)
-    if "host" in fields:
-        fields["lane"] = fields["host"]
     if draft.scheduled_at and draft.delay not in (UNSET, None):
         problems.append(Problem("delay", "and scheduled_at exclude each other; give one of them"))
     return fields
@@ -119,7 +117,7 @@ def read_fields(
     if draft.query:
         problems += check_size("query", draft.query)
     if draft.body is not UNSET or draft.json is not UNSET:
-        _content(draft, fields, problems)
+        fields |= content_fields(draft.body, draft.json, problems)
     return fields
 
 
@@ -188,16 +186,16 @@ def _delay(value: object, now_ms: int) -> dict[str, Any]:
     return {"scheduled_ms": now_ms + delay_ms, "next_attempt_ms": now_ms + delay_ms}
 
 
-def _content(draft: RequestDraft, fields: dict[str, Any], problems: list[Problem]) -> None:
-    if draft.body not in (UNSET, None) and draft.json is not UNSET:
+def content_fields(
+    body: str | UnsetType | None, json: msgspec.Raw | UnsetType, problems: list[Problem]
+) -> dict[str, Any]:
+    """Return the fields of what is sent: a text, or JSON byte for byte as it came."""
+    if body not in (UNSET, None) and json is not UNSET:
         problems.append(Problem("json", "and body exclude each other; give one of them"))
-    elif isinstance(draft.json, msgspec.Raw):
-        fields |= {"body": bytes(draft.json), "body_is_json": True}
-    else:
-        fields |= {
-            "body": draft.body.encode() if isinstance(draft.body, str) else None,
-            "body_is_json": False,
-        }
+        return {}
+    if isinstance(json, msgspec.Raw):
+        return {"body": bytes(json), "body_is_json": True}
+    return {"body": body.encode() if isinstance(body, str) else None, "body_is_json": False}
 
 
 def _max_retries(count: int) -> dict[str, Any]:

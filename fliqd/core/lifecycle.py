@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from fliqd.core.drafts import in_order, together
-from fliqd.core.model import QUARANTINE, TRANSITIONS, Job, JobStatus, Source
+from fliqd.core.model import QUARANTINE, TRANSITIONS, Job, JobStatus, Source, lane_of
 from fliqd.errors import ConflictError, InvalidError
 
 S = JobStatus
@@ -53,8 +53,8 @@ def update(job: Job, fields: dict[str, Any], now_ms: int) -> Job:
         raise ConflictError(f"the job is {job.status}; only a waiting one can be changed", "not_editable")
     if job.status is not S.SCHEDULED:
         fields = {**fields, "next_attempt_ms": None}
-    if job.lane == QUARANTINE:
-        fields = {**fields, "lane": QUARANTINE}  # what it may have done to the daemon, it did
+    if job.lane != QUARANTINE:  # what it may have done to the daemon, it did
+        fields = {**fields, "lane": lane_of(fields.get("queue", job.queue), fields.get("host", job.host))}
     changed = msgspec.structs.replace(job, **fields, updated_ms=now_ms)
     problems = list(
         together(
@@ -82,7 +82,7 @@ def replay(job: Job, *, new_id: str, now_ms: int, token_id: str | None) -> Job:
         id=new_id,
         token_id=token_id,
         status=S.SCHEDULED,
-        lane=job.host,
+        lane=lane_of(job.queue, job.host),
         crashes=0,
         idempotency_key=None,
         replay_of=job.id,

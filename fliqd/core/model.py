@@ -61,12 +61,18 @@ class Source(StrEnum):
 
 # A job that fliqd died with may be what it died of. Such jobs go through one slot of their own, so that their
 # neighbours do not pay, and fail when it dies with them there again and again.
+DEFAULT_QUEUE: Final = "default"
 QUARANTINE: Final = "quarantine"  # no host:port looks like this
 MOST_CRASHES: Final = 3  # the one that led there, and two more are forgiven
 
-# The due time of a job that waits for something else than time: the run of its schedule before it. No clock
-# gets there, so it never leaves by itself.
+# The due time of a job that waits for something else than time: the run of its schedule or the item of its buffer
+# before it. No clock gets there, so it never leaves by itself.
 HELD_MS: Final = LAST_MS
+
+
+def lane_of(queue: str, host: str) -> str:
+    """Return what limits a job together with others: its host, within its queue unless that is the default one."""
+    return host if queue == DEFAULT_QUEUE else f"{queue}|{host}"
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -74,14 +80,14 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     pk: int = 0  # the store's own key, given at creation
     id: str
-    dialect: str = "v1"  # the API it came in through; idempotency keys are unique within one
+    dialect: str = "v1"  # the API it came in through, or its buffer; idempotency keys are unique within one
     token_id: str | None = None  # the token that created it
     status: JobStatus = JobStatus.SCHEDULED
 
     # what was asked for
     url: str
     host: str  # host:port of `url`
-    lane: str  # what limits it together with others: its host, or the quarantine
+    lane: str  # what limits it together with others: `lane_of`, or the quarantine
     http_method: str = "POST"
     headers: dict[str, str] = {}
     query: dict[str, str] = {}
@@ -120,10 +126,11 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     schedule_id: str | None = None
     slot_ms: int | None = None  # the due time of its schedule; None when it was asked for, or is a replay
     has_references: bool = False  # url, headers, query and body may hold ${env:…} and ${file:…}
+    buffer_id: str | None = None  # of an item
 
     @property
     def is_held(self) -> bool:
-        """Whether it waits for an earlier run of its schedule to end."""
+        """Whether it waits for an earlier run of its schedule to end, or for the items before it."""
         return self.next_attempt_ms == HELD_MS
 
 

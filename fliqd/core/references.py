@@ -44,6 +44,15 @@ def escape(text: str) -> str:
     return text.replace("${", "$${")
 
 
+def escape_all(value: Any) -> Any:
+    """Return a JSON value with its texts meant literally."""
+    if isinstance(value, str):
+        return escape(value)
+    if isinstance(value, dict):
+        return {key: escape_all(part) for key, part in value.items()}
+    return [escape_all(part) for part in value] if isinstance(value, list) else value
+
+
 def expand_all(value: Any, lookup: Lookup) -> Any:
     """Return a JSON value with the references in its texts replaced; keys are literal."""
     if isinstance(value, str):

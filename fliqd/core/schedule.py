@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from fliqd.core.model import Job, JobStatus, OnInterrupt, Source
+from fliqd.core.model import Job, JobStatus, OnInterrupt, Source, lane_of
 from fliqd.core.occurrences import DstPolicy, Gap, Overlap
 from fliqd.core.retry import Backoff
 from fliqd.core.timing import IntervalRule, Timing, cron_rule, jitter_of
@@ -164,7 +164,7 @@ def job_of(schedule: Schedule, *, job_id: str, slot_ms: int | None, due_ms: int,
         id=job_id,
         schedule_id=schedule.id,
         slot_ms=slot_ms,
-        lane=schedule.host,
+        lane=lane_of(schedule.queue, schedule.host),
         scheduled_ms=due_ms,
         next_attempt_ms=max(due_ms, now_ms),
         created_ms=now_ms,

@@ -11,6 +11,8 @@ from fliqd.core.retry import retry_after_s
 
 GIVE_UP_STATUS: Final = 489  # what QStash too takes for "do not retry"
 GIVE_UP_HEADER: Final = "x-fliq-no-retry"
+TOO_MANY: Final = 429
+TOO_MANY_S: Final = 60.0  # what an item waits after a 429 that does not say how long
 RETRY_AFTER_STATUSES: Final = frozenset({429, 503})
 
 
@@ -30,6 +32,8 @@ def settle(job: Job, response: Response, now_ms: int, spread: float) -> Settleme
     """Decide what `response` makes of a running `job`; `spread` in [0, 1) is for the jitter."""
     if _is_free(job, response):
         return _again(job, response, now_ms)
+    if job.buffer_id is not None and response.status == TOO_MANY:
+        return _later(job, response, now_ms)
     attempts = job.attempts + 1
     failure = response.failure or _refused(job, response)
     if failure is None:
@@ -68,6 +72,22 @@ def _again(job: Job, response: Response, now_ms: int) -> Settlement:
         attempts=job.attempts,
         next_attempt_ms=now_ms,
         error_code=failure.code,
+        error=error,
+        job_error=error,
+    )
+
+
+def _later(job: Job, response: Response, now_ms: int) -> Settlement:
+    """Have an item of a buffer wait as long as the target asks; it keeps its place and all its retries."""
+    value = _header(response, "retry-after")
+    asked_s = None if value is None else retry_after_s(value, now_ms)
+    error = f"{ErrorCode.BAD_STATUS}: the target answered 429, which costs no retry"
+    return Settlement(
+        status=JobStatus.SCHEDULED,
+        execution_status=ExecutionStatus.FAILED,
+        attempts=job.attempts,
+        next_attempt_ms=now_ms + math.ceil((TOO_MANY_S if asked_s is None else asked_s) * 1000),
+        error_code=ErrorCode.BAD_STATUS,
         error=error,
         job_error=error,
     )

@@ -349,12 +349,14 @@ class Dispatcher:
         job = attempt.job
         # The wall clock may be set while a request is under way; its length may not change by that.
         finished_ms = attempt.started_ms + round((self._clock.monotonic() - attempt.started) * 1000)
-        settlement = settle(job, response, self._clock.now_ms(), self._spread())
+        now_ms = self._clock.now_ms()
+        settlement = settle(job, response, now_ms, self._spread())
         end = Finish(
             job=job,
             settlement=settlement,
             started_ms=attempt.started_ms,
             finished_ms=finished_ms,
+            now_ms=now_ms,
             late_ms=max(0, attempt.started_ms - (job.due_ms or 0)),
             status_code=response.status,
             response_headers=response.headers,

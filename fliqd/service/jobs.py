@@ -9,7 +9,7 @@ from fliqd.clock import Clock
 from fliqd.core import lifecycle
 from fliqd.core.drafts import Defaults, JobDraft, in_order, job_fields, required, together
 from fliqd.core.durations import format_duration
-from fliqd.core.model import FINAL, QUARANTINE, Execution, Job, JobStatus
+from fliqd.core.model import DEFAULT_QUEUE, FINAL, QUARANTINE, Execution, Job, JobStatus, lane_of
 from fliqd.core.times import format_time
 from fliqd.errors import FliqdError, InvalidError, Problem
 from fliqd.store.base import Created, JobFilter, Store
@@ -179,6 +179,7 @@ class Jobs:
             fields.setdefault(name, getattr(defaults, name))
         return Job(
             id=f"job_{self._new_ulid()}",
+            lane=lane_of(fields.get("queue", DEFAULT_QUEUE), fields["host"]),
             dialect=dialect,
             token_id=token_id,
             created_ms=now_ms,

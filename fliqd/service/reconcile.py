@@ -98,7 +98,7 @@ class Reconciler:
 def _edited(old: Job, wanted: Job, now_ms: int) -> Job:
     fields = {name: getattr(wanted, name) for name in DEFINED_OF_JOB}
     next_ms = max(wanted.scheduled_ms, now_ms)
-    return msgspec.structs.replace(old, **fields, lane=wanted.host, next_attempt_ms=next_ms, updated_ms=now_ms)
+    return msgspec.structs.replace(old, **fields, lane=wanted.lane, next_attempt_ms=next_ms, updated_ms=now_ms)
 
 
 def _memory(job: Job, now_ms: int) -> DeclaredJob:

@@ -9,14 +9,16 @@ Raised by any of them: `UnavailableError` when the disk is full or locked (nothi
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
 from fliqd.core.accounting import Account
+from fliqd.core.buffers import Buffer
 from fliqd.core.delivery import Timings
 from fliqd.core.due_heap import DueEntry
 from fliqd.core.model import Execution, Job, JobStatus, Source
+from fliqd.core.queues import Queue
 from fliqd.core.reconciling import DeclaredJob
 from fliqd.core.schedule import Missed, Schedule, ScheduleStatus
 from fliqd.core.settle import Settlement
@@ -57,6 +59,7 @@ class Finish(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     settlement: Settlement
     started_ms: int
     finished_ms: int
+    now_ms: int  # by the clock as it stands at the end; the other two follow the clock of the start
     late_ms: int
     status_code: int | None
     response_headers: tuple[tuple[str, str], ...]
@@ -111,6 +114,70 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
     scopes: tuple[str, ...]
     created_ms: int
     last_used_ms: int | None = None
+
+
+class BufferCounts(NamedTuple):
+    """How many items of a buffer have not ended."""
+
+    pending: int
+    running: int
+
+
+class QueueCounts(NamedTuple):
+    """How many jobs of a queue have not ended."""
+
+    waiting: int
+    running: int
+
+
+class Buffers(Protocol):
+    """The buffers of a store with their items, and the limits of queues."""
+
+    async def create(self, buffer: Buffer) -> Buffer:
+        """Add a buffer; raise ConflictError (`name_taken`)."""
+
+    async def get(self, buffer_id: str) -> Buffer:
+        """Return a buffer; raise NotFoundError."""
+
+    async def page(self, *, name: str | None, before_pk: int | None, limit: int) -> tuple[list[Buffer], bool]:
+        """Return up to `limit` buffers created before that one, newest first, and whether there are more."""
+
+    async def all(self) -> list[Buffer]:
+        """Return every buffer, oldest first."""
+
+    async def change(self, buffer_id: str, change: Callable[[Buffer], Buffer], now_ms: int) -> Buffer:
+        """Replace a buffer by `change(buffer)`, in one transaction; its first item is held or let go with a pause.
+
+        Raises NotFoundError, ConflictError (`name_taken`). One that is deleted sends no more; its items are left to
+        `delete_items`.
+        """
+
+    async def deleted(self) -> list[str]:
+        """Return the ids of deleted buffers that still have something to delete."""
+
+    async def delete_items(self, buffer_id: str) -> bool:
+        """Delete some items of a deleted buffer, and itself with the last one; tell whether there were any."""
+
+    async def push(self, buffer_id: str, items: Sequence[Job], now_ms: int) -> list[Created]:
+        """Add items at the tail; one whose idempotency key exists is not added, the first one comes back.
+
+        Raises NotFoundError.
+        """
+
+    async def items(self, buffer_id: str, *, status: JobStatus | None, before_pk: int | None, limit: int) -> Page:
+        """Return up to `limit` items, newest first, pushed before the one with `before_pk`."""
+
+    async def counts(self, buffer_id: str) -> BufferCounts:
+        """Return how many items have not ended."""
+
+    async def queues(self) -> list[Queue]:
+        """Return the queues that have limits, by name."""
+
+    async def queue_counts(self) -> dict[str, QueueCounts]:
+        """Return how many jobs wait and run, by queue, of those queues that have some."""
+
+    async def put_queue(self, queue: Queue) -> None:
+        """Set the limits of a queue."""
 
 
 class Schedules(Protocol):
@@ -170,7 +237,11 @@ class Store(Protocol):
 
     @property
     def schedules(self) -> Schedules:
-        """What there is beside the jobs."""
+        """The schedules."""
+
+    @property
+    def buffers(self) -> Buffers:
+        """The buffers, and the limits of queues."""
 
     def on_due(self, listener: Callable[[Sequence[DueEntry]], None]) -> None:
         """Have `listener` told, after each commit, of every job that has come to wait for an instant.

@@ -1,7 +1,11 @@
 -- All the SQL of the embedded store but its migrations; each statement is loaded by its name.
 
 -- name: last_pk
-SELECT max(coalesce((SELECT max(pk) FROM job), 0), coalesce((SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'last_pk'), 0));
+-- The newest key of jobs, and of items.
+SELECT max(coalesce((SELECT max(pk) FROM job WHERE pk < :first_item_pk), 0),
+           coalesce((SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'last_pk'), 0)),
+       max(coalesce((SELECT max(pk) FROM job), :first_item_pk), :first_item_pk,
+           coalesce((SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'last_item_pk'), 0));
 
 -- name: jobs_by_key
 -- The jobs that an idempotency key has already made.
@@ -14,8 +18,8 @@ INSERT INTO job (
     pk, id, dialect, token_id, status, url, host, lane, http_method, headers, query, body, body_is_json, timeout_ms,
     max_retries, backoff, success_statuses, on_interrupt, queue, name, description, tags, idempotency_key, replay_of,
     scheduled_ms, expires_ms, created_ms, updated_ms, started_ms, finished_ms, next_attempt_ms, due_ms, owner, executions,
-    attempts, crashes, last_status_code, last_error, source, schedule_id, slot_ms, has_references
-) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+    attempts, crashes, last_status_code, last_error, source, schedule_id, slot_ms, has_references, buffer_id
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: job_replace
 -- The new values in the order of job_insert, then the state that was read: no row if it has moved on.
@@ -23,8 +27,8 @@ UPDATE job
    SET (pk, id, dialect, token_id, status, url, host, lane, http_method, headers, query, body, body_is_json, timeout_ms,
         max_retries, backoff, success_statuses, on_interrupt, queue, name, description, tags, idempotency_key, replay_of,
         scheduled_ms, expires_ms, created_ms, updated_ms, started_ms, finished_ms, next_attempt_ms, due_ms, owner, executions,
-        attempts, crashes, last_status_code, last_error, source, schedule_id, slot_ms, has_references)
-     = (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+        attempts, crashes, last_status_code, last_error, source, schedule_id, slot_ms, has_references, buffer_id)
+     = (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
  WHERE pk = ? AND status = ? AND executions = ?
 RETURNING pk;
 
@@ -83,7 +87,7 @@ SELECT json_group_array(json_array(
        max_retries, backoff, success_statuses, on_interrupt,
        queue, name, description, tags, idempotency_key, replay_of, scheduled_ms, expires_ms, created_ms, :now_ms,
        coalesce(started_ms, :now_ms), finished_ms, NULL, next_attempt_ms, :owner, executions + 1, attempts, crashes,
-       last_status_code, last_error, source, schedule_id, slot_ms, has_references))
+       last_status_code, last_error, source, schedule_id, slot_ms, has_references, buffer_id))
   FROM job
  WHERE pk IN (SELECT value FROM json_each(:pks))
    AND status = 'scheduled' AND next_attempt_ms <= :until_ms
@@ -128,7 +132,8 @@ UPDATE execution
 -- The + keeps SQLite from going through all that is running for each that has ended.
 UPDATE job
    SET status = ended.status, owner = NULL, due_ms = NULL, next_attempt_ms = ended.next_attempt_ms,
-       finished_ms = ended.finished_ms, updated_ms = ended.updated_ms, attempts = ended.attempts, crashes = 0, lane = host,
+       finished_ms = ended.finished_ms, updated_ms = ended.updated_ms, attempts = ended.attempts, crashes = 0,
+       lane = CASE queue WHEN 'default' THEN host ELSE queue || '|' || host END,
        started_ms = CASE WHEN job.executions = 1 THEN ended.started_ms ELSE job.started_ms END,
        last_status_code = ended.last_status_code, last_error = ended.last_error
   FROM (WITH ended (pk, executions, owner, status, next_attempt_ms, finished_ms, updated_ms, attempts, started_ms,
@@ -162,7 +167,7 @@ UPDATE job
        last_error = iif(crashes + :crash > :most_crashes, :error || ', for the ' || (crashes + :crash) || 'th time', :error)
  WHERE status = 'running' AND (on_interrupt = 'fail' OR crashes + :crash > :most_crashes)
    AND (:pks IS NULL OR pk IN (SELECT value FROM json_each(:pks)))
-RETURNING schedule_id, pk, status;
+RETURNING schedule_id, pk, status, buffer_id;
 
 -- name: jobs_interrupted_retry
 -- Due again at once, whatever max_retries says: an interrupted attempt spends no budget.
@@ -175,7 +180,9 @@ RETURNING next_attempt_ms, pk, lane;
 -- name: retries_pull
 UPDATE job
    SET next_attempt_ms = max(:now_ms, next_attempt_ms - :by_ms)
- WHERE next_attempt_ms > :now_ms AND executions > 0 AND next_attempt_ms <> scheduled_ms  -- the last: moved by hand
+ WHERE next_attempt_ms > :now_ms AND next_attempt_ms < :held_ms
+   AND (executions > 0 OR buffer_id IS NOT NULL)
+   AND next_attempt_ms <> scheduled_ms  -- else moved by hand
 RETURNING next_attempt_ms, pk, lane;
 
 -- name: tokens_all
@@ -201,7 +208,7 @@ RETURNING pk;
 
 -- name: last_pk_keep
 -- The newest job may be among those that go, and its key must not be given again.
-INSERT INTO meta (key, value) VALUES ('last_pk', ?)
+INSERT INTO meta (key, value) VALUES ('last_pk', ?), ('last_item_pk', ?)
     ON CONFLICT (key) DO UPDATE SET value = excluded.value;
 
 -- name: pages_give_back
@@ -368,3 +375,90 @@ DELETE FROM declared_job WHERE name = ?;
 
 -- name: jobs_by_ids
 SELECT job.* FROM json_each(:ids) AS wanted JOIN job ON job.id = wanted.value;
+
+-- name: items_pause
+-- Those of paused buffers that a crash has made due.
+UPDATE job SET next_attempt_ms = :held_ms
+ WHERE buffer_id IN (SELECT id FROM buffer WHERE paused_ms IS NOT NULL) AND status = 'scheduled' AND next_attempt_ms < :held_ms;
+
+-- name: buffer_insert
+INSERT INTO buffer (
+    id, name, source, dialect, token_id, url, host, http_method, headers, query, has_references, timeout_ms, max_retries,
+    backoff, success_statuses, on_interrupt, description, rate_limit, created_ms, updated_ms, deleted_ms, paused_ms, tokens,
+    tokens_ms, head_next_ms, completed, failed
+) VALUES (
+    :id, :name, :source, :dialect, :token_id, :url, :host, :http_method, :headers, :query, :has_references, :timeout_ms,
+    :max_retries, :backoff, :success_statuses, :on_interrupt, :description, :rate_limit, :created_ms, :updated_ms, :deleted_ms,
+    :paused_ms, :tokens, :tokens_ms, :head_next_ms, :completed, :failed)
+RETURNING pk;
+
+-- name: buffer_replace
+UPDATE buffer
+   SET name = :name, source = :source, url = :url, host = :host, http_method = :http_method, headers = :headers, query = :query,
+       has_references = :has_references, timeout_ms = :timeout_ms, max_retries = :max_retries, backoff = :backoff,
+       success_statuses = :success_statuses, on_interrupt = :on_interrupt, description = :description,
+       rate_limit = :rate_limit, updated_ms = :updated_ms, deleted_ms = :deleted_ms, paused_ms = :paused_ms, tokens = :tokens,
+       tokens_ms = :tokens_ms, head_next_ms = :head_next_ms
+ WHERE pk = :pk;
+
+-- name: buffer_paced
+UPDATE buffer SET tokens = ?, tokens_ms = ?, head_next_ms = ?, completed = completed + ?, failed = failed + ? WHERE pk = ?;
+
+-- name: buffer_by_id
+SELECT * FROM buffer WHERE id = :id AND (:deleted_too OR deleted_ms IS NULL);
+
+-- name: buffer_name_taken
+SELECT id FROM buffer WHERE name = :name AND deleted_ms IS NULL AND pk <> :pk;
+
+-- name: buffers_all
+SELECT * FROM buffer WHERE deleted_ms IS NULL ORDER BY pk;
+
+-- name: buffers_newest_first
+SELECT * FROM buffer WHERE pk < :before_pk AND deleted_ms IS NULL /* more */ ORDER BY pk DESC LIMIT :limit;
+
+-- name: buffers_deleted
+SELECT id FROM buffer WHERE deleted_ms IS NOT NULL;
+
+-- name: buffer_delete
+DELETE FROM buffer WHERE id = :id AND NOT EXISTS (SELECT 1 FROM job WHERE buffer_id = :id) RETURNING pk;
+
+-- name: items_live
+-- The first of a buffer's items that has not ended.
+SELECT pk, status, next_attempt_ms FROM job
+ WHERE buffer_id = :id AND status IN ('running', 'scheduled') ORDER BY pk LIMIT 1;
+
+-- name: item_next
+SELECT pk, lane, scheduled_ms FROM job WHERE buffer_id = :id AND status = 'scheduled' ORDER BY pk LIMIT 1;
+
+-- name: item_due
+UPDATE job SET next_attempt_ms = ? WHERE pk = ? AND status = 'scheduled';
+
+-- name: items_delete
+DELETE FROM job
+ WHERE pk IN (SELECT pk FROM job WHERE buffer_id = :id AND status <> 'running' ORDER BY pk LIMIT :limit)
+RETURNING pk;
+
+-- name: items_counts
+SELECT status, count(*) FROM job WHERE buffer_id = :id AND status IN ('scheduled', 'running') GROUP BY status;
+
+-- name: items_newest_first
+SELECT * FROM job WHERE buffer_id = :id AND pk < :before_pk /* more */ ORDER BY pk DESC LIMIT :limit;
+
+-- name: queues_all
+SELECT name, concurrency, rate, paused_ms, source, created_ms, updated_ms FROM queue ORDER BY name;
+
+-- name: queue_put
+INSERT INTO queue (name, concurrency, rate, paused_ms, source, created_ms, updated_ms) VALUES (?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (name) DO UPDATE
+   SET concurrency = excluded.concurrency, rate = excluded.rate, paused_ms = excluded.paused_ms, source = excluded.source,
+       updated_ms = excluded.updated_ms;
+
+-- name: queue_delete
+DELETE FROM queue WHERE name = ?;
+
+-- name: queues_live
+SELECT queue, status, count(*) FROM job INDEXED BY job_queue_live
+ WHERE queue <> 'default' AND finished_ms IS NULL GROUP BY queue, status;
+
+-- name: jobs_live
+SELECT status, count(*) FROM job WHERE status IN ('scheduled', 'running') AND pk < :first_item_pk GROUP BY status;

@@ -5,10 +5,12 @@ from typing import Any, Final
 
 import msgspec
 
+from fliqd.core.buffers import Buffer
 from fliqd.core.delivery import ErrorCode, Timings
 from fliqd.core.due_heap import DueEntry
 from fliqd.core.model import Execution, ExecutionStatus, Job, JobStatus, OnInterrupt, Source
 from fliqd.core.occurrences import Gap, Overlap
+from fliqd.core.queues import Queue
 from fliqd.core.retry import Backoff
 from fliqd.core.schedule import Misfire, Missed, MissedReason, Schedule, WhileRunning
 from fliqd.store.base import Finish, Token
@@ -17,6 +19,7 @@ Row = Sequence[Any]
 
 JOB_COLUMNS: Final = Job.__struct_fields__
 SCHEDULE_COLUMNS: Final = Schedule.__struct_fields__
+BUFFER_COLUMNS: Final = Buffer.__struct_fields__
 EXECUTION_COLUMNS: Final = (
     "job_pk", "attempt_num", "id", "status", "started_ms", "finished_ms", "late_ms", "status_code", "error_code",
     "error", "response_headers", "response_body", "response_truncated", "timings",
@@ -93,7 +96,7 @@ def job_values(job: Job) -> tuple[Any, ...]:
         job.idempotency_key, job.replay_of, job.scheduled_ms, job.expires_ms, job.created_ms, job.updated_ms,
         job.started_ms, job.finished_ms, job.next_attempt_ms, job.due_ms, job.owner, job.executions, job.attempts,
         job.crashes, job.last_status_code, job.last_error, str(job.source), job.schedule_id, job.slot_ms,
-        job.has_references,
+        job.has_references, job.buffer_id,
     )  # fmt: skip
 
 
@@ -126,6 +129,48 @@ def schedule_values(schedule: Schedule) -> dict[str, Any]:
         "tags": _json(schedule.tags) if schedule.tags else None,
     }
     return values
+
+
+def buffer(row: Row) -> Buffer:
+    values = dict(zip(BUFFER_COLUMNS, row, strict=True))
+    for column, decode in _JSON[:-1]:
+        text = values[column]
+        if text is None:
+            del values[column]  # the record's default
+        else:
+            values[column] = decode(text)
+    values["source"] = _SOURCE[values["source"]]
+    values["on_interrupt"] = _ON_INTERRUPT[values["on_interrupt"]]
+    values["has_references"] = bool(values["has_references"])
+    return Buffer(**values)
+
+
+def buffer_values(buffer: Buffer) -> dict[str, Any]:
+    """Return the values of a buffer by column."""
+    values = {column: getattr(buffer, column) for column in BUFFER_COLUMNS}
+    return values | {
+        "source": str(buffer.source),
+        "on_interrupt": str(buffer.on_interrupt),
+        "headers": _json(buffer.headers) if buffer.headers else None,
+        "query": _json(buffer.query) if buffer.query else None,
+        "backoff": None if buffer.backoff == _DEFAULT_BACKOFF else _json(buffer.backoff),
+        "success_statuses": None if buffer.success_statuses == _DEFAULT_SUCCESS else _json(buffer.success_statuses),
+    }
+
+
+def queue(row: Row) -> Queue:
+    name, concurrency, rate, paused_ms, source, created_ms, updated_ms = row
+    return Queue(
+        name=name, concurrency=concurrency, rate=rate, paused_ms=paused_ms, source=_SOURCE[source],
+        created_ms=created_ms, updated_ms=updated_ms,
+    )  # fmt: skip
+
+
+def queue_values(queue: Queue) -> tuple[Any, ...]:
+    return (
+        queue.name, queue.concurrency, queue.rate, queue.paused_ms, str(queue.source), queue.created_ms,
+        queue.updated_ms,
+    )  # fmt: skip
 
 
 def missed(row: Row) -> Missed:

@@ -11,19 +11,20 @@ from typing import Any, Final, NamedTuple, Self
 import aiosqlite
 import msgspec
 
+from fliqd.core.buffers import FIRST_ITEM_PK
 from fliqd.core.delivery import ErrorCode
 from fliqd.core.due_heap import DueEntry
-from fliqd.core.model import FINAL, HELD_MS, MOST_CRASHES, QUARANTINE, Execution, Job, JobStatus
+from fliqd.core.model import FINAL, HELD_MS, MOST_CRASHES, QUARANTINE, Execution, Job, JobStatus, lane_of
 from fliqd.errors import ConflictError, FliqdError, NotFoundError, UnavailableError
 from fliqd.store.base import Created, Finish, JobFilter, Page, Token
-from fliqd.store.sqlite import files, queries, rows, schedules
+from fliqd.store.sqlite import buffers, files, queries, rows, schedules
+from fliqd.store.sqlite.buffers import SqliteBuffers
 from fliqd.store.sqlite.lock import StoreLock
 from fliqd.store.sqlite.schedules import SqliteSchedules
 from fliqd.store.sqlite.writer import SplitBatchError, Transaction, Writer
 
 READERS: Final = 2  # a long list on one leaves the other for look-ups
 RECORD_LINGER_S: Final = 0.010  # outcomes wait this long for company; nobody waits for them
-BEFORE_ALL: Final = (1 << 63) - 1
 MOST_WAITING: Final = 20_000  # rows before the writer beyond which a create is turned away, rather than all be late
 PAGE_BUDGET: Final = 4 * 1024 * 1024  # bytes of bodies in a page of a list
 PROBE_BYTES: Final = 64 * 1024  # more than an ordinary create needs: where this fits, work can go on
@@ -75,7 +76,7 @@ class SqliteStore:
         lock: StoreLock,
         connection: aiosqlite.Connection,
         readers: list[aiosqlite.Connection],
-        last_pk: int,
+        last_pks: tuple[int, int],
         *,
         max_bytes: int,
         new_execution_id: Callable[[], str],
@@ -87,7 +88,7 @@ class SqliteStore:
         self._readers = readers
         self._turn = cycle(readers)
         self._pinged = cycle([connection, *readers])
-        self._last_pk = last_pk
+        self._last_pk, self._last_item_pk = last_pks
         self._max_bytes = max_bytes
         self._over = False  # more is used than max_bytes, as far as it was looked at
         self._unchecked = max_bytes  # bytes that creates may have added since the size was looked at: do so first
@@ -96,6 +97,7 @@ class SqliteStore:
         self._listener: Callable[[Sequence[DueEntry]], None] | None = None
         self._writer = Writer(connection, on_commit=self._tell, on_fatal=on_fatal)
         self.schedules = SqliteSchedules(self._writer, self._read, insert=self._insert, replace=self._replace)
+        self.buffers = SqliteBuffers(self._writer, self._read, insert=self._insert, has_room=self._has_room)
 
     @classmethod
     async def open(
@@ -135,7 +137,7 @@ class SqliteStore:
                 connections.append(reader)
                 await reader.execute_fetchall("PRAGMA query_only = ON")
                 await reader.execute_fetchall("PRAGMA busy_timeout = 5000")
-            found = list(await connection.execute_fetchall(queries.load()["last_pk"]))
+            found = list(await connection.execute_fetchall(queries.load()["last_pk"], {"first_item_pk": FIRST_ITEM_PK}))
         except BaseException:
             for opened in connections:
                 await opened.close()
@@ -146,7 +148,7 @@ class SqliteStore:
             lock,
             connection,
             connections[1:],
-            int(found[0][0]),
+            (int(found[0][0]), int(found[0][1])),
             max_bytes=max_bytes,
             new_execution_id=new_execution_id,
             on_fatal=on_fatal,
@@ -176,13 +178,7 @@ class SqliteStore:
         return await self._writer.write(self._create, jobs, rows=len(jobs))
 
     def _create(self, tx: Transaction, batches: list[Sequence[Job]]) -> Sequence[list[Created] | Exception]:
-        if not self._has_room(tx, batches):
-            full = UnavailableError(
-                "the store is as large as retention.max_db_size allows, and holds jobs that have not ended:"
-                " nothing was written; raise it, or wait until some have ended",
-                "store_full",
-                60,
-            )
+        if (full := self._has_room(tx, batches)) is not None:
             return [full] * len(batches)
         keys = [(job.dialect, job.idempotency_key) for jobs in batches for job in jobs if job.idempotency_key]
         known: dict[tuple[str, str | None], Job] = {}
@@ -211,31 +207,43 @@ class SqliteStore:
         """Add jobs; return their keys."""
         values, tags, pks = [], [], []
         for job in jobs:
-            self._last_pk += 1
-            pks.append(self._last_pk)
-            values.append((self._last_pk, *rows.job_values(job)[1:]))
+            pk = self._next_pk(job)
+            pks.append(pk)
+            values.append((pk, *rows.job_values(job)[1:]))
             if job.tags:
-                tags += [(tag, self._last_pk) for tag in job.tags]
+                tags += [(tag, pk) for tag in job.tags]
             if job.status is JobStatus.SCHEDULED and job.next_attempt_ms is not None and not job.is_held:
-                tx.due.append(DueEntry(job.next_attempt_ms, self._last_pk, job.lane))
+                tx.due.append(DueEntry(job.next_attempt_ms, pk, job.lane))
         if values:
             tx.several("job_insert", values)
         if tags:
             tx.several("job_tags_insert", tags)
         return pks
 
-    def _has_room(self, tx: Transaction, batches: list[Sequence[Job]]) -> bool:
-        """Tell whether creates may go on; the size is looked at only after enough has come to matter.
+    def _next_pk(self, job: Job) -> int:
+        if job.buffer_id is None:
+            self._last_pk += 1
+            return self._last_pk
+        self._last_item_pk += 1
+        return self._last_item_pk
+
+    def _has_room(self, tx: Transaction, batches: Sequence[Sequence[Job]]) -> UnavailableError | None:
+        """Say why creates may not go on, None if they may; the size is looked at only after enough has come to matter.
 
         The limit binds creates alone. Claims and outcomes of what is there always have room, or nothing could end.
         """
         self._unchecked += sum(ROW_BYTES + len(job.body or b"") for jobs in batches for job in jobs)
         if self._unchecked <= self._max_bytes // 16:
-            return True
+            return None
         if self._is_over(tx.rows("pages_used", ())[0][0]):
-            return False
+            return UnavailableError(
+                "the store is as large as retention.max_db_size allows, and holds jobs that have not ended:"
+                " nothing was written; raise it, or wait until some have ended",
+                "store_full",
+                60,
+            )
         self._unchecked = 0
-        return True
+        return None
 
     def _is_over(self, used: int) -> bool:
         self._over = used >= self._max_bytes
@@ -250,7 +258,7 @@ class SqliteStore:
     async def jobs(self, where: JobFilter, *, before_pk: int | None, limit: int) -> Page:
         values = msgspec.structs.asdict(where)
         more = " ".join(sql for name, sql in FILTERS.items() if values[name] is not None)
-        values |= {"before_pk": BEFORE_ALL if before_pk is None else before_pk, "limit": limit + 1}
+        values |= {"before_pk": FIRST_ITEM_PK if before_pk is None else before_pk, "limit": limit + 1}
         values["status"] = None if where.status is None else str(where.status)
         sizes = await self._read("job_sizes_newest_first", values, more)
         room = PAGE_BUDGET
@@ -369,8 +377,11 @@ class SqliteStore:
         for end in ends:
             if end.job.schedule_id is not None and end.settlement.status in FINAL:
                 schedules.ended(tx, [(end.job.schedule_id, end.job.pk, end.settlement.status)])
-            if end.settlement.next_attempt_ms is not None:
-                tx.due.append(DueEntry(end.settlement.next_attempt_ms, end.job.pk, end.job.host))
+            if end.job.buffer_id is not None:
+                buffers.settled(tx, end)
+            elif end.settlement.next_attempt_ms is not None:
+                lane = lane_of(end.job.queue, end.job.host)
+                tx.due.append(DueEntry(end.settlement.next_attempt_ms, end.job.pk, lane))
         return [True] * len(ends)
 
     async def unclaim(self, jobs: Sequence[Job], now_ms: int) -> None:
@@ -405,9 +416,12 @@ class SqliteStore:
         }
         tx.rows("executions_interrupt", values)
         ended = tx.rows("jobs_interrupted_fail", values)
-        schedules.ended(tx, ended)
+        schedules.ended(tx, [row[:3] for row in ended])
+        for _, _, _, buffer_id in ended:
+            buffers.failed(tx, buffer_id, item.now_ms)
         again = tx.rows("jobs_interrupted_retry", values)
         tx.due += [rows.due(row) for row in again]
+        tx.run("items_pause", {"held_ms": HELD_MS})
         return len(again) + len(ended)
 
     async def pull_retries(self, *, by_ms: int, now_ms: int) -> int:
@@ -416,7 +430,7 @@ class SqliteStore:
     def _pull_retries(self, tx: Transaction, pulls: list[tuple[int, int]]) -> list[int]:
         counts = []
         for by_ms, now_ms in pulls:
-            moved = tx.rows("retries_pull", {"by_ms": by_ms, "now_ms": now_ms})
+            moved = tx.rows("retries_pull", {"by_ms": by_ms, "now_ms": now_ms, "held_ms": HELD_MS})
             tx.due += [rows.due(row) for row in moved]
             counts.append(len(moved))
         return counts
@@ -462,7 +476,7 @@ class SqliteStore:
             deleted = tx.rows("finished_delete", {"before_ms": before_ms, "limit": limit})
             counts.append(len(deleted))
         if any(counts):
-            tx.each("last_pk_keep", [(str(self._last_pk),)])
+            tx.each("last_pk_keep", [(str(self._last_pk), str(self._last_item_pk))])
             tx.rows("pages_give_back", ())
         return counts
 

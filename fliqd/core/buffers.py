@@ -1,0 +1,159 @@
+"""What a buffer is: a target with a rate, whose items leave one at a time, in order."""
+
+from typing import Any, Final
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from fliqd.core.drafts import (
+    REQUEST,
+    Defaults,
+    Readers,
+    RequestDraft,
+    or_default,
+    read_fields,
+)
+from fliqd.core.model import HELD_MS, Job, OnInterrupt, Source
+from fliqd.core.pacing import Bucket, spend
+from fliqd.core.references import escape, escape_all
+from fliqd.core.retry import Backoff
+from fliqd.errors import Problem
+
+SLOWEST: Final = 0.001  # requests a second
+FASTEST: Final = 1000
+DEFAULT_RATE: Final = 10.0
+DEFAULT_RETRIES: Final = 3
+# The keys of items are a range of their own, above those of jobs: lists of jobs need not step over them.
+FIRST_ITEM_PK: Final = 10**17
+
+
+class Buffer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A target with a rate. The field names are the columns of the store."""
+
+    pk: int = 0
+    id: str
+    name: str
+    source: Source = Source.API
+    dialect: str = "v1"
+    token_id: str | None = None
+
+    url: str
+    host: str
+    http_method: str = "POST"
+    headers: dict[str, str] = {}
+    query: dict[str, str] = {}
+    has_references: bool = False
+    timeout_ms: int = 30_000
+    max_retries: int = DEFAULT_RETRIES
+    backoff: Backoff = Backoff()
+    success_statuses: tuple[str, ...] = ("2xx",)
+    on_interrupt: OnInterrupt = OnInterrupt.RETRY
+    description: str | None = None
+    rate_limit: float = DEFAULT_RATE
+
+    created_ms: int
+    updated_ms: int
+    deleted_ms: int | None = None
+    paused_ms: int | None = None
+    tokens: float
+    tokens_ms: int
+    head_next_ms: int | None = None  # while it is paused: when its first item was due
+    completed: int = 0
+    failed: int = 0
+
+
+# What an item takes from its buffer as it is.
+TAKEN: Final = (
+    "token_id", "url", "host", "http_method", "query", "timeout_ms", "max_retries", "backoff", "success_statuses",
+    "on_interrupt",
+)  # fmt: skip
+DEFINED: Final = (
+    "url", "host", "http_method", "headers", "query", "has_references", "timeout_ms", "max_retries", "backoff",
+    "success_statuses", "on_interrupt", "description", "rate_limit",
+)  # fmt: skip
+
+
+class BufferDraft(RequestDraft, kw_only=True, gc=False):
+    """The fields of `POST /v1/buffers`, `PATCH /v1/buffers/{id}` and `[[buffers]]`."""
+
+    rate_limit: int | float | UnsetType | None = UNSET
+    paused: bool | UnsetType | None = UNSET
+
+
+class ItemDraft(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, gc=False):
+    """The fields of `POST /v1/buffers/{id}/items`."""
+
+    body: str | UnsetType | None = UNSET
+    json: msgspec.Raw | UnsetType = UNSET
+    headers: dict[str, str] | UnsetType | None = UNSET
+    idempotency_key: str | UnsetType | None = UNSET
+
+
+NOT_OF_A_BUFFER: Final = {
+    "body": "is an item's",
+    "json": "is an item's",
+    "queue": "a buffer is its own lane",
+    "tags": "only jobs and schedules have some",
+}
+
+
+def buffer_fields(draft: BufferDraft, defaults: Defaults, now_ms: int, problems: list[Problem]) -> dict[str, Any]:
+    """Return the buffer's fields for what the draft sets, adding to `problems` what is wrong with it."""
+    fields = read_fields(draft, _BUFFER, defaults, now_ms, problems)
+    problems += [Problem(name, text) for name, text in NOT_OF_A_BUFFER.items() if getattr(draft, name) is not UNSET]
+    return fields
+
+
+def released(buffer: Buffer, due_ms: int, now_ms: int) -> tuple[Buffer, int]:
+    """Give the first item of a buffer its time: not before `due_ms`, nor before the rate allows it; held in a pause."""
+    if buffer.paused_ms is not None or buffer.deleted_ms is not None:
+        return msgspec.structs.replace(buffer, head_next_ms=due_ms), HELD_MS
+    bucket, next_ms = spend(Bucket(buffer.tokens, buffer.tokens_ms), buffer.rate_limit, max(due_ms, now_ms))
+    return msgspec.structs.replace(buffer, tokens=bucket.tokens, tokens_ms=bucket.at_ms), next_ms
+
+
+def escaped(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return what an item brings as it stays literal, where the file's buffer makes references of its texts."""
+    body = fields.get("body")
+    if body is not None and fields.get("body_is_json"):
+        body = msgspec.json.encode(escape_all(msgspec.json.decode(body)))
+    elif body is not None:
+        body = escape(body.decode()).encode()
+    return {"headers": escape_all(fields.get("headers", {})), "body": body}
+
+
+def item_of(buffer: Buffer, *, item_id: str, fields: dict[str, Any], now_ms: int) -> Job:
+    """Return a new item; it waits for those before it until the store finds that there are none."""
+    taken: dict[str, Any] = {name: getattr(buffer, name) for name in TAKEN}
+    if buffer.has_references:
+        fields = {**fields, **escaped(fields)}
+    headers = fields.pop("headers", {})
+    own = {name.lower() for name in headers}
+    merged = {name: value for name, value in buffer.headers.items() if name.lower() not in own} | headers
+    return Job(
+        id=item_id,
+        dialect=buffer.id,  # within which idempotency keys are unique
+        buffer_id=buffer.id,
+        lane=buffer.host,
+        headers=merged,
+        scheduled_ms=now_ms,
+        created_ms=now_ms,
+        updated_ms=now_ms,
+        next_attempt_ms=HELD_MS,
+        has_references=buffer.has_references,
+        **taken,
+        **fields,
+    )
+
+
+def _rate(value: float) -> dict[str, Any]:
+    if not SLOWEST <= value <= FASTEST:
+        raise ValueError(f"got {value:g}, expected {SLOWEST:g} to {FASTEST} requests a second")
+    return {"rate_limit": float(value)}
+
+
+_BUFFER: Final[Readers] = (
+    *REQUEST,
+    ("rate_limit", or_default("rate_limit", DEFAULT_RATE, _rate)),
+)
+BUFFER_ORDER: Final = {name: index for index, name in enumerate([*(name for name, _ in _BUFFER), "paused"])}

@@ -1,0 +1,171 @@
+"""Buffers through the API: order, pace, pauses, and what holds the line."""
+
+import asyncio
+from collections import Counter
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from tests.support import FakeClock, RunningDaemon, Target, until
+
+
+async def a_buffer(fliqd: RunningDaemon, target: Target, **asked: Any) -> str:
+    answer = await fliqd("POST", "/v1/buffers", {"name": "erp", "url": target.url, "rate_limit": 1000} | asked)
+    assert answer.status == 201, answer.body
+    return f"/v1/buffers/{answer.body['id']}"
+
+
+async def push(fliqd: RunningDaemon, path: str, *bodies: str) -> list[dict[str, Any]]:
+    answer = await fliqd("POST", f"{path}/items", {"items": [{"body": body} for body in bodies]})
+    assert [result["status"] for result in answer.body["results"]] == [201] * len(bodies), answer.body
+    return [result["item"] for result in answer.body["results"]]
+
+
+async def waits_again(fliqd: RunningDaemon, path: str, item: dict[str, Any]) -> None:
+    async def there() -> bool | None:
+        shown = (await fliqd("GET", f"{path}/items/{item['id']}")).body
+        return (shown["status"] == "pending" and shown["executions"] == 1) or None
+
+    await until(there, "the wait after the first attempt")
+
+
+async def ended(fliqd: RunningDaemon, path: str, number: int) -> dict[str, Any]:
+    async def all_of_them() -> dict[str, Any] | None:
+        stats: dict[str, Any] = (await fliqd("GET", f"{path}/stats")).body
+        return stats if stats["completed"] + stats["failed"] == number else None
+
+    return await until(all_of_them, f"the end of {number} items")
+
+
+async def test_items_leave_in_order_one_at_a_time(fliqd: RunningDaemon, target: Target) -> None:
+    under_way = Counter[str]()
+
+    async def busy(_request: web.Request) -> web.Response:
+        under_way["now"] += 1
+        under_way["most"] = max(under_way["most"], under_way["now"])
+        await asyncio.sleep(0.002)
+        under_way["now"] -= 1
+        return web.Response()
+
+    target.answers += [busy] * 40
+    path = await a_buffer(fliqd, target)
+    items = await push(fliqd, path, *map(str, range(20)))
+    items += [(await fliqd("POST", f"{path}/items", {"body": str(n)})).body for n in range(20, 40)]
+    assert items[0]["id"].startswith("item_")
+    assert await ended(fliqd, path, 40) == {
+        "pending": 0, "running": 0, "completed": 40, "failed": 0, "total": 40, "success_rate": 1,
+    }  # fmt: skip
+    assert [hit.body.decode() for hit in target.hits] == [str(n) for n in range(40)]
+    assert [hit.headers["X-Fliq-Delivery-Id"] for hit in target.hits] == [item["id"] for item in items]
+    assert under_way["most"] == 1
+
+
+async def test_a_failing_item_holds_the_rest_until_it_is_out_of_retries(
+    fliqd: RunningDaemon, target: Target, clock: FakeClock
+) -> None:
+    target.answers += [500, 500, 200]
+    path = await a_buffer(fliqd, target, max_retries=1, backoff="linear")
+    first, second = await push(fliqd, path, "a", "b")
+    await target.received(1)
+    await waits_again(fliqd, path, first)
+    assert (await fliqd("GET", f"{path}/items/{second['id']}")).body["status"] == "pending"
+    clock.advance(timedelta(seconds=30))
+    await ended(fliqd, path, 2)
+    assert [hit.body for hit in target.hits] == [b"a", b"a", b"b"]
+    shown = (await fliqd("GET", f"{path}/items/{first['id']}")).body
+    assert (shown["status"], shown["retry_count"], shown["status_code"]) == ("failed", 1, 500)
+    assert (await fliqd("GET", f"{path}/items?status=completed")).body["items"][0]["id"] == second["id"]
+    again = (await fliqd("POST", f"{path}/items/{first['id']}/replay")).body
+    assert again["replay_of"] == first["id"]
+    await ended(fliqd, path, 3)
+
+
+@pytest.mark.parametrize(("headers", "wait_s"), [({"Retry-After": "7"}, 7), ({}, 60)])
+async def test_a_429_waits_as_asked_and_costs_no_retry(
+    fliqd: RunningDaemon, target: Target, clock: FakeClock, headers: dict[str, str], wait_s: int
+) -> None:
+    target.answers += [web.Response(status=429, headers=headers)]
+    path = await a_buffer(fliqd, target, max_retries=0)
+    first, _ = await push(fliqd, path, "a", "b")
+    await waits_again(fliqd, path, first)
+    clock.advance(timedelta(seconds=wait_s - 1))
+    shown = (await fliqd("GET", f"{path}/items/{first['id']}")).body
+    assert (shown["status"], shown["executions"], shown["retry_count"]) == ("pending", 1, 0)
+    clock.advance(timedelta(seconds=1))
+    await ended(fliqd, path, 2)
+    assert [hit.body for hit in target.hits] == [b"a", b"a", b"b"]
+
+
+async def test_a_pause_still_takes_items(fliqd: RunningDaemon, target: Target, clock: FakeClock) -> None:
+    path = await a_buffer(fliqd, target)
+    assert (await fliqd("POST", f"{path}/pause")).body["paused"] is True
+    await push(fliqd, path, "a", "b")
+    clock.advance(timedelta(hours=1))
+    assert (await fliqd("GET", f"{path}/stats")).body["pending"] == 2
+    await fliqd.stop()
+    await fliqd.start()
+    assert target.hits == []
+    await fliqd("POST", f"{path}/resume")
+    await ended(fliqd, path, 2)
+
+
+async def test_the_rate_is_that_of_a_token_bucket(fliqd: RunningDaemon, target: Target, clock: FakeClock) -> None:
+    path = await a_buffer(fliqd, target, rate_limit=2)
+    await push(fliqd, path, *"abcdef")
+    await target.received(2)  # what the full bucket holds
+    await ended(fliqd, path, 2)
+    for number in (3, 4, 5, 6):
+        clock.advance(timedelta(milliseconds=400))
+        assert len(target.hits) == number - 1
+        clock.advance(timedelta(milliseconds=100))
+        await ended(fliqd, path, number)
+
+
+async def test_keys_are_unique_within_a_buffer(fliqd: RunningDaemon, target: Target) -> None:
+    path = await a_buffer(fliqd, target)
+    other = await a_buffer(fliqd, target, name="other")
+    first = await fliqd("POST", f"{path}/items", {"body": "a", "idempotency_key": "k"})
+    again = await fliqd("POST", f"{path}/items", {"body": "b"}, headers={"Idempotency-Key": "k"})
+    assert (again.status, again.body["id"]) == (200, first.body["id"])
+    assert again.headers["Idempotent-Replayed"] == "true"
+    assert (await fliqd("POST", f"{other}/items", {"idempotency_key": "k"})).status == 201
+
+
+async def test_headers_are_merged_and_the_item_wins(fliqd: RunningDaemon, target: Target) -> None:
+    path = await a_buffer(fliqd, target, headers={"X-A": "buffer", "X-B": "buffer"})
+    await fliqd("POST", f"{path}/items", {"headers": {"x-a": "item"}, "json": {"n": 1}})
+    [hit] = await target.received(1)
+    assert (hit.headers["X-A"], hit.headers["X-B"]) == ("item", "buffer")
+    assert hit.headers["Content-Type"] == "application/json"
+
+
+async def test_deleting_takes_the_items_along(fliqd: RunningDaemon, target: Target) -> None:
+    release = target.hold()
+    path = await a_buffer(fliqd, target)
+    await push(fliqd, path, "a", "b", "c")
+    await target.received(1)
+    assert (await fliqd("DELETE", path)).status == 204
+    assert (await fliqd("GET", path)).status == 404
+    assert (await fliqd("POST", f"{path}/items", {"body": "d"})).status == 404
+    release.set()
+
+    async def idle() -> bool | None:
+        return (await fliqd("GET", "/v1/status")).body["in_flight"] == 0 or None
+
+    await until(idle, "the end of the one under way")
+    assert len(target.hits) == 1
+    await a_buffer(fliqd, target)  # the name is free again
+    await fliqd.stop()
+    await fliqd.start()  # deletes what is left
+    assert len((await fliqd("GET", "/v1/buffers")).body["buffers"]) == 1
+
+
+async def test_items_are_no_jobs(fliqd: RunningDaemon, target: Target) -> None:
+    path = await a_buffer(fliqd, target)
+    [item] = await push(fliqd, path, "a")
+    job = await fliqd.create(url=target.url, delay="0s")
+    await ended(fliqd, path, 1)
+    assert [shown["id"] for shown in (await fliqd("GET", "/v1/jobs")).body["jobs"]] == [job["id"]]
+    assert [shown["id"] for shown in (await fliqd("GET", f"{path}/items")).body["items"]] == [item["id"]]
