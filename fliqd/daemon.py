@@ -44,6 +44,7 @@ from fliqd.references import lookup_in
 from fliqd.reloading import Reloading
 from fliqd.service.buffers import BufferService
 from fliqd.service.jobs import Jobs
+from fliqd.service.queues import QueueService
 from fliqd.service.reconcile import Reconciler
 from fliqd.service.schedules import ScheduleService
 from fliqd.service.tokens import ALL_SCOPES, Tokens
@@ -179,6 +180,8 @@ class Daemon:
         )
         buffers = BufferService(store=store, clock=self._clock, new_ulid=new_ulid, defaults=lambda: self._defaults)
         await buffers.sweep()
+        queues = QueueService(store=store.buffers, clock=self._clock, limit=dispatcher.limit_queue)
+        await queues.load()
         self.reloading = Reloading(
             config=self._config,
             reconciler=Reconciler(store=store.schedules, schedules=schedules, clock=self._clock, new_ulid=new_ulid),
@@ -189,6 +192,7 @@ class Daemon:
             jobs_service=jobs,
             schedules_service=schedules,
             buffers_service=buffers,
+            queues_service=queues,
             reloading=self.reloading,
             status=self,
             tokens=tokens,

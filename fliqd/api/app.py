@@ -7,7 +7,7 @@ from typing import Final
 import structlog
 from aiohttp import hdrs, web
 
-from fliqd.api import auth, buffers, calendar, config, jobs, schedules, system
+from fliqd.api import auth, buffers, calendar, config, jobs, queues, schedules, system
 from fliqd.api import tokens as token_routes
 from fliqd.api.errors import document, json_response, respond, respond_to_aiohttp
 from fliqd.api.origin import Doorkeeper
@@ -15,6 +15,7 @@ from fliqd.clock import Clock
 from fliqd.errors import FliqdError, UnavailableError
 from fliqd.service.buffers import BufferService
 from fliqd.service.jobs import Jobs
+from fliqd.service.queues import QueueService
 from fliqd.service.schedules import ScheduleService
 from fliqd.service.tokens import Tokens
 
@@ -29,6 +30,7 @@ def build(
     jobs_service: Jobs,
     schedules_service: ScheduleService,
     buffers_service: BufferService,
+    queues_service: QueueService,
     reloading: config.Reloading,
     status: system.System,
     tokens: Tokens | None,
@@ -42,6 +44,7 @@ def build(
         schedules.add_routes(app.router, prefix, schedules_service, jobs_service)
         system.add_routes(app.router, prefix, status)
         buffers.add_routes(app.router, prefix, buffers_service)
+        queues.add_routes(app.router, prefix, queues_service)
         config.add_routes(app.router, prefix, reloading)
         calendar.add_routes(app.router, prefix, clock)
         if tokens is not None:

@@ -14,9 +14,11 @@ import structlog
 from fliqd.clock import Clock
 from fliqd.core.delivery import ErrorCode, Failure, OutgoingRequest, Response
 from fliqd.core.due_heap import DueEntry
+from fliqd.core.gates import QueueGate
 from fliqd.core.lanes import LANE_ROOM, Lanes
 from fliqd.core.model import QUARANTINE, Job, JobStatus
 from fliqd.core.outgoing import outgoing, redirected
+from fliqd.core.queues import Queue
 from fliqd.core.redirects import next_hop
 from fliqd.core.references import Lookup, expand_job
 from fliqd.core.settle import settle
@@ -138,8 +140,20 @@ class Dispatcher:
     def hand_over(self, entries: Sequence[DueEntry]) -> None:
         """Take in jobs that are due."""
         self._latest_due_ms = max(self._latest_due_ms, entries[-1].due_ms)
-        self._lanes.offer(entries)
+        self._lanes.offer(entries, self._rates_ms())
         self._changed.set()
+
+    def limit_queue(self, queue: Queue) -> None:
+        """Take over the limits of a queue."""
+        self._lanes.limit(queue, self._rates_ms())
+        self._changed.set()
+
+    def closed_queue(self, lane: str) -> QueueGate | None:
+        """Return what stops the queue of `lane` right now, None if nothing does."""
+        return self._lanes.closed_queue(lane, self._rates_ms())
+
+    def _rates_ms(self) -> float:
+        return self._clock.monotonic() * 1000
 
     async def run(self) -> None:
         """Claim what is due whenever there is room, until told to stop."""
@@ -147,14 +161,26 @@ class Dispatcher:
             if self._crash is not None:
                 raise self._crash  # a job was lost on its way: a daemon that loses its slots would be half alive
             self._changed.clear()
-            entries = self._lanes.take(self.room())
+            now_ms = self._rates_ms()
+            entries = self._lanes.take(self.room(), now_ms)
             if entries:
                 async with self._claiming:
                     await self._claim(entries)
             elif (thirsty := self._lanes.thirsty()) is not None:
                 await self._refill(*thirsty)
             else:
-                await self._changed.wait()
+                await self._wait(self._lanes.opens_ms(now_ms), now_ms)
+
+    async def _wait(self, opens_ms: float | None, now_ms: float) -> None:
+        """Wait for a change, or until the rate of a queue lets the next one through."""
+        timer = None
+        if opens_ms is not None:
+            timer = asyncio.get_running_loop().call_later((opens_ms - now_ms + 1) / 1000, self._changed.set)
+        try:
+            await self._changed.wait()
+        finally:
+            if timer is not None:
+                timer.cancel()
 
     async def stop(self, grace_s: float) -> None:
         """Take nothing new, let attempts finish within the grace, hand back the rest."""
@@ -207,7 +233,7 @@ class Dispatcher:
         except UnavailableError as err:
             log.warning("dispatcher.claim_failed", error=str(err))
             for entry in reversed(entries):
-                self._lanes.give_back(entry)
+                self._lanes.give_back(entry, self._rates_ms())
             await asyncio.sleep(BACK_OFF_S)
             return
         lanes = {entry.pk: entry.lane for entry in entries}
@@ -221,7 +247,7 @@ class Dispatcher:
             if entry.pk in came:
                 came.discard(entry.pk)  # a job may have been offered twice; one entry's slot is enough for it
                 continue
-            self._lanes.done(entry.lane)
+            self._lanes.done(entry.lane, self._rates_ms())
             if entry.due_ms > until_ms:
                 early.append(entry)
         if early:
@@ -257,11 +283,12 @@ class Dispatcher:
             entries = await self._store.due_page(start=place, until_ms=until_ms, lane=lane, limit=LANE_ROOM)
         except UnavailableError as err:
             log.warning("dispatcher.refill_failed", error=str(err))
-            self._lanes.refill(lane, [], rest=place)
+            self._lanes.refill(lane, [], rest=place, now_ms=self._rates_ms())
             await asyncio.sleep(BACK_OFF_S)
             return
         more = len(entries) == LANE_ROOM
-        self._lanes.refill(lane, entries, rest=(entries[-1].due_ms, entries[-1].pk + 1) if more else None)
+        rest = (entries[-1].due_ms, entries[-1].pk + 1) if more else None
+        self._lanes.refill(lane, entries, rest=rest, now_ms=self._rates_ms())
 
     def _send_some(self) -> None:
         """Send a few of those that are due, and see to it that the others' turn comes."""
@@ -373,9 +400,9 @@ class Dispatcher:
     def _judge_host(self, lane: str, response: Response, took_ms: int) -> None:
         """Have it count for or against a host whether it answered, where that says something."""
         if response.status is not None and response.failure is None:
-            self._lanes.answered(lane)
+            self._lanes.answered(lane, self._rates_ms())
         elif took_ms >= LONG_MS:
-            self._lanes.missed(lane)
+            self._lanes.missed(lane, self._rates_ms())
 
     def _recorded(self, ends: Sequence[Finish]) -> None:
         """Free the slots of attempts whose outcomes are on disk."""
@@ -390,7 +417,7 @@ class Dispatcher:
         """Make room in the lane that an attempt holds a slot of, once."""
         lane, attempt.lane = attempt.lane, None
         if lane is not None:
-            self._lanes.done(lane)
+            self._lanes.done(lane, self._rates_ms())
             self._changed.set()
 
 

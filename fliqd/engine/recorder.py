@@ -37,8 +37,8 @@ class Recorder:
     def add(self, end: Finish) -> None:
         """Record an outcome, soon."""
         self._waiting.append(end)
-        if self._hurried or len(self._waiting) >= ENOUGH:
-            self._flush()
+        if self._hurried or len(self._waiting) >= ENOUGH or end.job.buffer_id is not None:
+            self._flush()  # the next item of a buffer waits for this one
         elif self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(LINGER_S, self._flush)
 

@@ -9,6 +9,7 @@ from fliqd.clock import Clock
 from fliqd.core import lifecycle
 from fliqd.core.drafts import Defaults, JobDraft, in_order, job_fields, required, together
 from fliqd.core.durations import format_duration
+from fliqd.core.gates import QueueGate
 from fliqd.core.model import DEFAULT_QUEUE, FINAL, QUARANTINE, Execution, Job, JobStatus, lane_of
 from fliqd.core.times import format_time
 from fliqd.errors import FliqdError, InvalidError, Problem
@@ -41,6 +42,9 @@ class Traffic(Protocol):
 
     def lane_room(self, lane: str) -> int:
         """Return how many more may go out through `lane`."""
+
+    def closed_queue(self, lane: str) -> QueueGate | None:
+        """Return what stops the queue of `lane` right now, None if nothing does."""
 
 
 class Jobs:
@@ -149,6 +153,8 @@ class Jobs:
         if job.lane == QUARANTINE:
             message = "fliqd died while it was under way; such jobs leave one after the other"
             reasons.append(Reason("quarantine", message))
+        elif (queue := self._traffic.closed_queue(job.lane)) is not None:
+            reasons.append(_queue_reason(queue))
         elif self._traffic.lane_room(job.lane) <= 0:
             message = (
                 f"as many requests to {job.host} are under way as its share allows: dispatch.max_in_flight_per_host,"
@@ -186,3 +192,11 @@ class Jobs:
             updated_ms=now_ms,
             **fields,
         )
+
+
+def _queue_reason(queue: QueueGate) -> Reason:
+    if queue.paused:
+        return Reason("queue_paused", f"its queue {queue.name} is paused")
+    if queue.running >= queue.limit:
+        return Reason("queue_limit", f"as many jobs of its queue {queue.name} are under way as its concurrency allows")
+    return Reason("queue_rate", f"its queue {queue.name} lets {queue.rate:g} requests a second through")

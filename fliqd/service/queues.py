@@ -1,0 +1,98 @@
+"""What can be done with queues: their limits, and what waits in them."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from fliqd.clock import Clock
+from fliqd.core.model import DEFAULT_QUEUE, Source
+from fliqd.core.queues import NAME, Queue, QueueDraft, queue_fields
+from fliqd.errors import ConflictError, InvalidError, NotFoundError, Problem
+from fliqd.store.base import Buffers, QueueCounts
+
+NOTHING = QueueCounts(0, 0)
+
+
+class AskedQueue(NamedTuple):
+    """A draft as it came in, with what was already wrong with it."""
+
+    draft: QueueDraft
+    problems: Sequence[Problem] = ()
+
+
+class QueueService:
+    """Sets limits: in the store, and from then on at the door of the dispatcher."""
+
+    def __init__(self, *, store: Buffers, clock: Clock, limit: Callable[[Queue], None]) -> None:
+        self._store = store
+        self._clock = clock
+        self._limit = limit
+
+    async def load(self) -> None:
+        """Put the limits that the store knows into effect."""
+        for queue in await self._store.queues():
+            self._limit(queue)
+
+    async def all(self) -> list[tuple[Queue, QueueCounts]]:
+        """Return every queue that has limits or live jobs, by name, and the default one."""
+        known = {queue.name: queue for queue in await self._store.queues()}
+        counts = await self._store.queue_counts()
+        names = sorted({DEFAULT_QUEUE, *known, *counts})
+        return [(known.get(name) or _bare(name), counts.get(name, NOTHING)) for name in names]
+
+    async def get(self, name: str) -> tuple[Queue, QueueCounts]:
+        """Return a queue; one that nobody has set limits for and that holds nothing is there all the same."""
+        _check(name)
+        return next((found for found in await self.all() if found[0].name == name), (_bare(name), NOTHING))
+
+    async def put(self, name: str, asked: AskedQueue) -> Queue:
+        """Set the limits of a queue: those that the draft leaves out are taken away, but for its pause."""
+        _check(name)
+        problems = list(asked.problems)
+        fields = queue_fields(asked.draft, problems)
+        if isinstance(asked.draft.name, str) and asked.draft.name != name:
+            problems.append(Problem("name", f'differs from the "{name}" of the path'))
+        if problems:
+            raise InvalidError(problems)
+        now_ms = self._clock.now_ms()
+        old = await self._own(name, now_ms)
+        wanted = msgspec.structs.replace(old, concurrency=None, rate=None, updated_ms=now_ms)
+        wanted = msgspec.structs.replace(wanted, **fields)
+        paused = asked.draft.paused
+        return await self._put(_with_pause(wanted, now_ms, paused=paused) if isinstance(paused, bool) else wanted)
+
+    async def pause(self, name: str, *, paused: bool) -> Queue:
+        """Let no more jobs of it leave, or go on; those that are under way end."""
+        _check(name)
+        now_ms = self._clock.now_ms()
+        known = {queue.name: queue for queue in await self._store.queues()}
+        return await self._put(_with_pause(known.get(name) or _bare(name, now_ms), now_ms, paused=paused))
+
+    async def _own(self, name: str, now_ms: int) -> Queue:
+        known = {queue.name: queue for queue in await self._store.queues()}
+        queue = known.get(name) or _bare(name, now_ms)
+        if queue.source is Source.CONFIG:
+            message = f'the queue "{name}" is declared in the configuration file: change it there and reload'
+            raise ConflictError(message, "managed_by_config")
+        return queue
+
+    async def _put(self, queue: Queue) -> Queue:
+        await self._store.put_queue(queue)
+        self._limit(queue)
+        return queue
+
+
+def _bare(name: str, now_ms: int = 0) -> Queue:
+    return Queue(name=name, created_ms=now_ms, updated_ms=now_ms)
+
+
+def _with_pause(queue: Queue, now_ms: int, *, paused: bool) -> Queue:
+    if paused == (queue.paused_ms is not None):
+        return queue
+    return msgspec.structs.replace(queue, paused_ms=now_ms if paused else None, updated_ms=now_ms)
+
+
+def _check(name: str) -> None:
+    if not NAME.fullmatch(name):
+        raise NotFoundError("queue", repr(name[:64]))

@@ -1,0 +1,104 @@
+"""Queues through the API: concurrency, rate and pauses of the jobs that carry a name."""
+
+import asyncio
+import time
+from collections import Counter
+
+from aiohttp import web
+
+from tests.support import RunningDaemon, Target, until
+
+
+async def test_concurrency_limits_a_queue_and_nothing_else(fliqd: RunningDaemon, target: Target) -> None:
+    under_way, most = Counter[str](), Counter[str]()
+
+    async def busy(request: web.Request) -> web.Response:
+        queue = request.headers["X-Queue"]
+        under_way[queue] += 1
+        most[queue] = max(most[queue], under_way[queue])
+        await asyncio.sleep(0.02)
+        under_way[queue] -= 1
+        return web.Response()
+
+    target.answers += [busy] * 24
+    put = await fliqd("PUT", "/v1/queues/mail", {"concurrency": 2})
+    assert (put.status, put.body["concurrency"], put.body["paused"]) == (200, 2, False)
+    jobs = [
+        {"url": target.url, "delay": 0, "queue": queue, "headers": {"X-Queue": queue}}
+        for queue in ("mail", "default")
+        for _ in range(12)
+    ]
+    await fliqd("POST", "/v1/jobs/batch", {"jobs": jobs})
+    await target.received(24)
+    assert most["mail"] == 2
+    assert most["default"] > 2
+
+
+async def test_a_paused_queue_keeps_its_jobs(fliqd: RunningDaemon, target: Target) -> None:
+    await fliqd("POST", "/v1/queues/mail/pause")
+    held = await fliqd.create(url=target.url, delay=0, queue="mail")
+    free = await fliqd.create(url=target.url, delay=0)
+    await fliqd.until(free["id"], "success")
+    assert (await fliqd("GET", f"/v1/jobs/{held['id']}/why")).body["waits_for"][0]["reason"] == "queue_paused"
+    await fliqd.stop()
+    await fliqd.start()
+    [default, mail] = (await fliqd("GET", "/v1/queues")).body["queues"]
+    assert (mail["name"], mail["paused"], mail["waiting"]) == ("mail", True, 1)
+    assert (default["name"], default["waiting"]) == ("default", 0)
+    assert (await fliqd.job(held["id"]))["status"] == "scheduled"
+    await fliqd("POST", "/v1/queues/mail/resume")
+    await fliqd.until(held["id"], "success")
+
+
+async def test_a_rate_spreads_the_jobs_of_a_queue(fliqd: RunningDaemon, target: Target) -> None:
+    """Of eight, five are in the bucket; the others come a fifth of a second apart, none earlier."""
+    await fliqd("PUT", "/v1/queues/sms", {"rate": 5})
+    at: list[float] = []
+
+    async def note(_request: web.Request) -> web.Response:
+        at.append(time.monotonic())
+        return web.Response()
+
+    target.answers += [note] * 8
+    await fliqd("POST", "/v1/jobs/batch", {"jobs": [{"url": target.url, "delay": 0, "queue": "sms"}] * 8})
+    await target.received(8)
+    assert at[7] - at[0] >= 0.55
+
+
+async def test_the_default_queue_can_be_paused_too(fliqd: RunningDaemon, target: Target) -> None:
+    await fliqd("PUT", "/v1/queues/default", {"paused": True})
+    job = await fliqd.create(url=target.url, delay=0)
+    other = await fliqd.create(url=target.url, delay=0, queue="other")
+    await fliqd.until(other["id"], "success")
+    assert len(target.hits) == 1
+    await fliqd("PUT", "/v1/queues/default", {"concurrency": 1})
+    assert (await fliqd("GET", "/v1/queues/default")).body["paused"] is True  # left out is left as it is
+    await fliqd("POST", "/v1/queues/default/resume")
+    await fliqd.until(job["id"], "success")
+
+
+async def test_what_a_queue_may_not_be(fliqd: RunningDaemon) -> None:
+    for body, code in (
+        ({"concurrency": 0}, "invalid_concurrency"),
+        ({"rate": 0}, "invalid_rate"),
+        ({"rate": "x"}, "invalid_rate"),
+        ({"name": "other"}, "invalid_name"),
+        ({"concurency": 1}, "unknown_field"),
+    ):
+        answer = await fliqd("PUT", "/v1/queues/mail", body)
+        assert (answer.status, answer.code) == (400, code)
+    assert (await fliqd("PUT", "/v1/queues/a b", {})).status == 404
+
+
+async def test_a_job_that_changes_its_queue_changes_its_lane(fliqd: RunningDaemon, target: Target) -> None:
+    await fliqd("POST", "/v1/queues/mail/pause")
+    job = await fliqd.create(url=target.url, delay="1h")
+    await fliqd("PATCH", f"/v1/jobs/{job['id']}", {"queue": "mail", "delay": 0})
+
+    async def stopped() -> bool | None:
+        reasons = (await fliqd("GET", f"/v1/jobs/{job['id']}/why")).body["waits_for"]
+        return (reasons[0]["reason"] == "queue_paused") or None
+
+    await until(stopped, "the stop at the queue")
+    await fliqd("PATCH", f"/v1/jobs/{job['id']}", {"queue": "default"})
+    await fliqd.until(job["id"], "success")
