@@ -13,7 +13,7 @@ EXPECTED: Final = 'a secret that begins with "whsec_", then base64, such as the 
 class _Hmac:
     """HMAC-SHA256 with one key (RFC 2104), whose two padded blocks are hashed but once.
 
-    The standard library's looks its algorithm up and lets the interpreter's lock go each time, at three times the price.
+    The standard library's looks its algorithm up and lets the interpreter's lock go each time.
     """
 
     __slots__ = ("_inner", "_outer")
