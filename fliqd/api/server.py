@@ -3,13 +3,14 @@
 import asyncio
 import socket
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
 from aiohttp.web_protocol import RequestHandler
 
+from fliqd.api import quick
 from fliqd.api.app import Edge
 from fliqd.api.errors import document, json_response, respond_to_aiohttp
 
@@ -18,6 +19,7 @@ log = structlog.get_logger()
 HEAD_S: Final = 30.0  # from a request's first byte (or the connection) to the end of its head
 IDLE_S: Final = 75.0  # between two requests on a kept-alive connection
 UNREAD_MS: Final = 60_000  # how long an answer may lie in the socket unread
+MOST_HELD: Final = 64 * 1024  # bytes of further requests that are read while one is being answered
 MAX_HEADERS: Final = 100
 MAX_HEAD: Final = 32 * 1024
 
@@ -25,12 +27,15 @@ MAX_HEAD: Final = 32 * 1024
 class EdgeHandler(RequestHandler):
     """One connection. The deadline for a head is absolute: dripping bytes do not move it."""
 
-    __slots__ = ("_edge_server", "_head_deadline")
+    __slots__ = ("_edge_server", "_head_deadline", "_held", "_ordinary", "_quick")
 
     def __init__(self, server: "EdgeServer", **settings: Any) -> None:
         super().__init__(server, **settings)
         self._edge_server = server
         self._head_deadline: asyncio.TimerHandle | None = None
+        self._ordinary = False  # it has brought something that is not for the short way, and stays on the ordinary one
+        self._quick: asyncio.Task[None] | None = None  # a request that is being answered on the short way
+        self._held = b""  # what came meanwhile
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -44,6 +49,15 @@ class EdgeHandler(RequestHandler):
         self._head_deadline = self._loop.call_later(HEAD_S, self._head_is_late)
 
     def data_received(self, data: bytes) -> None:
+        if self._quick is not None:
+            self._hold(data)
+            return
+        if not self._ordinary:
+            request = None if self._force_close or self._close else quick.take(data, self._edge_server.longest_body)
+            if request is not None:
+                self._answer_quickly(request)
+                return
+            self._ordinary = True
         super().data_received(data)
         if self._messages or self._request_in_progress:
             if self._head_deadline is not None:
@@ -51,6 +65,43 @@ class EdgeHandler(RequestHandler):
                 self._head_deadline = None
         elif self._head_deadline is None:
             self._head_deadline = self._loop.call_later(HEAD_S, self._head_is_late)
+
+    def _answer_quickly(self, request: quick.PlainRequest) -> None:
+        """Answer a request without aiohttp, which sees an idle connection, or one that is busy when it shuts down."""
+        if self._head_deadline is not None:
+            self._head_deadline.cancel()
+            self._head_deadline = None
+        self._request_in_progress = True
+        self._quick = self._loop.create_task(self._answer(request), name="answer")
+
+    async def _answer(self, request: quick.PlainRequest) -> None:
+        try:
+            self._next_keepalive_close_time = self._loop.time() + IDLE_S
+            response = await self._edge_server.edge(cast("web.Request", request))
+            response.headers["Server"] = "fliqd"
+            if self.transport is not None:
+                self.transport.write(quick.encode(response))
+                if self._paused:
+                    await self._drain_helper()  # a client that reads nothing is answered nothing more
+        except ConnectionError:
+            self.force_close()
+        finally:
+            self._quick = None
+            self._request_in_progress = False
+            self._next_keepalive_close_time = self._loop.time() + IDLE_S
+            if self._handler_waiter is not None and not self._handler_waiter.done():
+                self._handler_waiter.set_result(None)
+        if self._held and self.transport is not None:
+            held, self._held = self._held, b""
+            if len(held) > MOST_HELD:
+                self._resume_transport_reading()
+            self.data_received(held)
+
+    def _hold(self, data: bytes) -> None:
+        """Keep what comes before its turn, and have no more come than that."""
+        if len(self._held) <= MOST_HELD < len(self._held) + len(data):
+            self._pause_transport_reading()
+        self._held += data
 
     def connection_lost(self, exc: BaseException | None) -> None:
         if self._head_deadline is not None:
@@ -114,6 +165,8 @@ class EdgeServer(web.Server):
             auto_decompress=False,  # a packed body is refused, not unpacked
         )
         super().__init__(edge, request_factory=handler.request_factory, **handler._kwargs)  # type: ignore[arg-type]  # noqa: SLF001
+        self.edge = edge
+        self.longest_body = app._client_max_size  # noqa: SLF001 -- likewise
         self.new_request_id = new_request_id
         self.max_connections = max_connections
 

@@ -1,5 +1,7 @@
 """Signatures, against Fliq's published vectors and the Standard Webhooks library."""
 
+import base64
+import hmac
 from datetime import UTC, datetime
 
 import pytest
@@ -51,3 +53,15 @@ def test_what_is_no_secret(secret: str) -> None:
 
 def test_a_signer_keeps_its_secret() -> None:
     assert "hunter2" not in repr(Signer("whsec_hunter2"))
+
+
+@given(st.text("ab!", min_size=1, max_size=200), st.binary(max_size=300))
+def test_the_hmac_is_the_standard_librarys(key: str, body: bytes) -> None:
+    """With keys shorter than a block, as long, and longer; signed twice, since nothing may stick."""
+    signer = Signer(f"whsec_{key}!")
+    for _ in range(2):
+        headers = dict(signer.headers(message_id="m", seconds=1, method="POST", url="http://a/", body=body))
+        fliq = hmac.digest(f"whsec_{key}!".encode(), b"1.POST.http://a/." + body, "sha256")
+        standard = hmac.digest(f"{key}!".encode(), b"m.1." + body, "sha256")
+        assert headers["X-Fliq-Signature"] == f"v1={fliq.hex()}"
+        assert headers["webhook-signature"] == f"v1,{base64.b64encode(standard).decode()}"

@@ -63,6 +63,16 @@ def origin_of(prefix: str) -> Origin:
     )
 
 
+@lru_cache(maxsize=1024)
+def _place_of(url: str) -> tuple[Origin, str]:
+    """Return where a request for `url` goes, and what it asks for there; raise UnsendableError."""
+    parts = _URL.fullmatch(url.partition("#")[0])
+    if parts is None or not (url.isascii() and url.isprintable()) or " " in url:
+        raise UnsendableError("The URL is not an absolute http or https URL in printable ASCII.")
+    prefix, target = parts.groups()
+    return origin_of(prefix), target if target.startswith("/") else f"/{target}"
+
+
 @lru_cache(maxsize=4096)
 def _is_header_name(name: str) -> bool:
     return _TOKEN.fullmatch(name) is not None and name.lower() not in FRAMING
@@ -74,13 +84,7 @@ def encode(request: OutgoingRequest) -> tuple[Origin, bytes]:
     Raises UnsendableError rather than let a text end its line early (RFC 9112, section 11.1): what comes here
     has been checked, but a second request in the place of a header is too dear a mistake to trust that.
     """
-    parts = _URL.fullmatch(request.url.partition("#")[0])
-    if parts is None or not (request.url.isascii() and request.url.isprintable()) or " " in request.url:
-        raise UnsendableError("The URL is not an absolute http or https URL in printable ASCII.")
-    prefix, target = parts.groups()
-    origin = origin_of(prefix)
-    if not target.startswith("/"):
-        target = f"/{target}"
+    origin, target = _place_of(request.url)
     if _TOKEN.fullmatch(request.method) is None:
         raise UnsendableError(f"The method {request.method!r} is not a token.")
 
