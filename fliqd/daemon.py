@@ -144,7 +144,12 @@ class Daemon:
             give_back=self._offer_again,
         )
         self._scheduler = scheduler = Scheduler(source=store, clock=self._clock, hand_over=dispatcher.hand_over)
-        planner = Planner(store=store.schedules, clock=self._clock, new_ulid=new_ulid)
+        planner = Planner(
+            store=store.schedules,
+            clock=self._clock,
+            new_ulid=new_ulid,
+            give_back=self._offer_schedules_again,
+        )
         self._schedules_due = Scheduler(
             source=store.schedules, clock=self._clock, hand_over=planner.hand_over, lead_ms=SCHEDULES_LEAD_MS
         )
@@ -355,6 +360,9 @@ class Daemon:
 
     def _offer_again(self, entries: Sequence[DueEntry]) -> None:
         self._scheduler.offer(entries)
+
+    def _offer_schedules_again(self, entries: Sequence[DueEntry]) -> None:
+        self._schedules_due.offer(entries)
 
     def _fail(self, error: FliqdError) -> None:
         if not self.fatal.done():
