@@ -14,6 +14,7 @@ from fliqd.core.schedule import TIMING, Missed, MissedReason, Schedule, Schedule
 from fliqd.core.schedule_drafts import (
     SCHEDULE_ORDER,
     ScheduleDraft,
+    has_rule,
     has_runs,
     judged,
     required_of_schedule,
@@ -118,6 +119,8 @@ class ScheduleService:
             return _planned(new)
 
         wanted = change(old)
+        if problems := list(has_rule(wanted)):
+            raise InvalidError(problems)
         if new_timing and wanted.error is not None:
             raise InvalidError([Problem("timezone" if "zone" in wanted.error else "cron", wanted.error)])
         if wanted.error is None:
