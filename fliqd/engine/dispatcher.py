@@ -236,13 +236,15 @@ class Dispatcher:
         response = await self._send(job, started_ms)
         # The wall clock may be set while a request is under way; its length may not change by that.
         finished_ms = started_ms + round((self._clock.monotonic() - started) * 1000)
-        settlement = settle(job, response, self._clock.now_ms(), self._spread())
+        now_ms = self._clock.now_ms()
+        settlement = settle(job, response, now_ms, self._spread())
         await self._record(
             Finish(
                 job=job,
                 settlement=settlement,
                 started_ms=started_ms,
                 finished_ms=finished_ms,
+                now_ms=now_ms,
                 late_ms=max(0, started_ms - due_ms),
                 status_code=response.status,
                 response_headers=response.headers,

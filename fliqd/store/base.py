@@ -55,7 +55,8 @@ class Finish(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     job: Job
     settlement: Settlement
     started_ms: int
-    finished_ms: int
+    finished_ms: int  # `started_ms` and how long it took, whatever was done to the clock meanwhile
+    now_ms: int
     late_ms: int
     status_code: int | None
     response_headers: tuple[tuple[str, str], ...]

@@ -64,6 +64,7 @@ def the_end(job: Job, status: JobStatus = S.SUCCESS, next_ms: int | None = None)
         ),
         started_ms=NOW + 1,
         finished_ms=NOW + 5,
+        now_ms=NOW + 5,
         late_ms=1,
         status_code=200 if good else 500,
         response_headers=(("A", "é"),),

@@ -362,7 +362,7 @@ class SqliteStore:
         tx.each("execution_close", [rows.execution_close_values(end) for end in ends])
         for end in ends:
             if end.job.schedule_id is not None and end.settlement.status in FINAL:
-                schedules.ended(tx, [(end.job.schedule_id, end.job.pk, end.settlement.status)], end.finished_ms)
+                schedules.ended(tx, [(end.job.schedule_id, end.job.pk, end.settlement.status)], end.now_ms)
             if end.settlement.next_attempt_ms is not None:
                 tx.due.append(DueEntry(end.settlement.next_attempt_ms, end.job.pk, end.job.host))
         return [True] * len(ends)
