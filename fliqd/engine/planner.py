@@ -101,7 +101,8 @@ class Planner:
             if len(steps) > 1:
                 return [(await self._take([step]))[0] for step in steps]
             [step] = steps
-            log.exception("schedule.refused", schedule_id=step.old.id)
+            if not isinstance(err, FliqdError):
+                log.exception("schedule.crashed", schedule_id=step.old.id)
             return await self._store.take([_parking(step.old, step.now_ms, f"its job cannot be made: {err}")])
 
     def step(self, schedule: Schedule, now_ms: int) -> Step:
