@@ -150,7 +150,12 @@ class Daemon:
             lookup=lookup_in(self._config.env),
         )
         self._scheduler = scheduler = Scheduler(source=store, clock=self._clock, hand_over=dispatcher.hand_over)
-        self._planner = planner = Planner(store=store.schedules, clock=self._clock, new_ulid=new_ulid)
+        self._planner = planner = Planner(
+            store=store.schedules,
+            clock=self._clock,
+            new_ulid=new_ulid,
+            give_back=self._offer_schedules_again,
+        )
         self._schedules_due = Scheduler(
             source=store.schedules, clock=self._clock, hand_over=planner.hand_over, lead_ms=SCHEDULES_LEAD_MS
         )
@@ -381,6 +386,9 @@ class Daemon:
 
     def _offer_again(self, entries: Sequence[DueEntry]) -> None:
         self._scheduler.offer(entries)
+
+    def _offer_schedules_again(self, entries: Sequence[DueEntry]) -> None:
+        self._schedules_due.offer(entries)
 
     def _fail(self, error: FliqdError) -> None:
         if not self.fatal.done():

@@ -42,8 +42,13 @@ class Advance(msgspec.Struct, frozen=True, kw_only=True):
     missed: tuple[Missed, ...] = ()
 
 
-def account(schedule: Schedule, *, now_ms: int, lead_ms: int, new_id: Callable[[], str]) -> Account:
+def account(
+    schedule: Schedule, *, now_ms: int, lead_ms: int, new_id: Callable[[], str], begun: bool = False
+) -> Account:
     """Settle every slot that is due by `now_ms + lead_ms` and comes after the schedule's cursor.
+
+    With `begun` also a slot of before `now_ms` whose jitter is not over: its job waits for that. So it runs
+    although the timing is about to change.
 
     A slot noticed later than `misfire_grace_ms` is missed, and the policy decides: with `latest` one run makes up
     for all, unless a later slot is in time and does that anyway; with `all` each runs. In any case 100 at most
@@ -53,7 +58,7 @@ def account(schedule: Schedule, *, now_ms: int, lead_ms: int, new_id: Callable[[
     if has_run_out(schedule):
         return Account(cursor_ms=schedule.cursor_ms)
     timing = timing_of(schedule)
-    last_ms = _last_due(schedule, timing, now_ms + lead_ms)
+    last_ms = timing.latest(now_ms) if begun else _last_due(schedule, timing, now_ms + lead_ms)
     if last_ms is None or last_ms <= schedule.cursor_ms:
         return Account(cursor_ms=schedule.cursor_ms)
     overdue_ms = _last_due(schedule, timing, now_ms - schedule.misfire_grace_ms - 1)
@@ -118,12 +123,16 @@ def advance(
     )
 
 
-def not_run(schedule: Schedule, reason: MissedReason, now_ms: int) -> tuple[Missed, ...]:
-    """Return the slots since the cursor as missed for one reason: none or one range."""
+def not_run(schedule: Schedule, reason: MissedReason, now_ms: int, *, begun: bool = False) -> Account:
+    """Settle every slot that is due by now as missed for one reason; `begun` as for `account`."""
     if has_run_out(schedule):
-        return ()
-    found = _missed(timing_of(schedule), schedule.cursor_ms, now_ms, reason, now_ms)
-    return () if found is None else (found,)
+        return Account(cursor_ms=schedule.cursor_ms)
+    timing = timing_of(schedule)
+    last_ms = timing.latest(now_ms) if begun else _last_due(schedule, timing, now_ms)
+    found = None if last_ms is None else _missed(timing, schedule.cursor_ms, last_ms, reason, now_ms)
+    if found is None:
+        return Account(cursor_ms=schedule.cursor_ms)
+    return Account(missed=(found,), cursor_ms=found.last_ms)
 
 
 def has_run_out(schedule: Schedule) -> bool:
@@ -145,7 +154,8 @@ def upcoming(schedule: Schedule, count: int, now_ms: int) -> Iterator[int]:
     """Yield when the next slots are due; for a paused one, as if it went on now."""
     left = count if schedule.max_runs is None else min(count, schedule.max_runs - schedule.run_count)
     timing = timing_of(schedule)
-    slot_ms = timing.next_after(max(schedule.cursor_ms, now_ms) if schedule.paused_ms else schedule.cursor_ms)
+    passed_ms = _last_due(schedule, timing, now_ms) if schedule.paused_ms is not None else None
+    slot_ms = timing.next_after(schedule.cursor_ms if passed_ms is None else max(schedule.cursor_ms, passed_ms))
     while slot_ms is not None and left > 0:
         yield run_ms(schedule, slot_ms)
         left -= 1

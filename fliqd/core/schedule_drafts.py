@@ -78,12 +78,15 @@ def required_of_schedule(draft: ScheduleDraft, problems: list[Problem]) -> None:
         problems.append(Problem("cron", 'is required, such as "0 3 * * *", or every, such as "15m"'))
 
 
+def has_rule(schedule: Schedule) -> Iterator[Problem]:
+    """Yield what is wrong with a schedule that has no due times to judge."""
+    if schedule.cron is None and schedule.every_ms is None:
+        yield Problem("cron", "is required, or every; to change from one to the other give the new one alone")
+
+
 def judged(schedule: Schedule, now_ms: int) -> Iterator[Problem]:
     """Yield what is wrong with a schedule whose values are right one by one."""
     yield from whole_url(schedule.url, schedule.query)
-    if schedule.cron is None and schedule.every_ms is None:
-        yield Problem("cron", "is required, or every; to change from one to the other give the new one alone")
-        return
     if schedule.starts_ms is not None and schedule.ends_ms is not None and schedule.ends_ms < schedule.starts_ms:
         yield Problem("ends_at", "is before starts_at")
         return
@@ -95,8 +98,14 @@ def judged(schedule: Schedule, now_ms: int) -> Iterator[Problem]:
 
 def has_runs(schedule: Schedule, now_ms: int) -> Iterator[Problem]:
     """Yield what is wrong with a new timing that never comes true: somebody waits for it."""
-    if schedule.ends_ms is not None and timing_of(schedule).next_after(now_ms) is None:
+    if timing_of(schedule).next_after(now_ms) is not None:
+        return
+    if schedule.ends_ms is not None:
         yield Problem("ends_at", f"no run comes between now and {format_time(schedule.ends_ms)}")
+    elif schedule.starts_ms is not None:
+        yield Problem("starts_at", f"no run comes after {format_time(schedule.starts_ms)}")
+    else:
+        yield Problem("cron", "no run ever comes: all its times lie where the clocks jump, and dst.gap skips them")
 
 
 def _shortest(schedule: Schedule, now_ms: int) -> int | None:

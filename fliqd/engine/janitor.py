@@ -1,4 +1,4 @@
-"""Makes room: the oldest finished jobs go, by age, number and size; live ones never do."""
+"""Makes room: old notes of missed runs go, and the oldest finished jobs, by age, number and size; live ones never."""
 
 import asyncio
 from dataclasses import dataclass
@@ -71,13 +71,9 @@ class Janitor:
                 break
             deleted += count
             await asyncio.sleep(PAUSE_S)
-        forgotten = BATCH
-        while forgotten == BATCH:
-            before_ms = now_ms - self._retention.finished_ms
-            forgotten = await self._store.schedules.forget(before_ms=before_ms, limit=BATCH)
-            await asyncio.sleep(PAUSE_S)
         if deleted:
             log.info("janitor.swept", jobs=deleted, db_bytes=self._store.size_bytes())
+        await self._forget_before(now_ms - self._retention.finished_ms)
         oldest_ms = await self._store.oldest_finish_ms()
         self._next_by_age_ms = None if oldest_ms is None else oldest_ms + self._retention.finished_ms
         self._seen_changes = self._store.changes
@@ -89,3 +85,10 @@ class Janitor:
             deleted += count
             await asyncio.sleep(PAUSE_S)
         return deleted
+
+    async def _forget_before(self, before_ms: int) -> None:
+        """Delete notes of missed runs, and deleted schedules of which nothing is left."""
+        count = BATCH
+        while count == BATCH:
+            count = await self._store.schedules.forget(before_ms=before_ms, limit=BATCH)
+            await asyncio.sleep(PAUSE_S)

@@ -1,7 +1,7 @@
 """Makes a job for each due time of each schedule, or notes why not; and moves the schedule on."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final
 
@@ -13,7 +13,7 @@ from fliqd.core.accounting import account, next_run_ms
 from fliqd.core.due_heap import DueEntry
 from fliqd.core.schedule import Schedule, WhileRunning, fault_of
 from fliqd.engine.scheduler import SCHEDULES_LEAD_MS
-from fliqd.errors import FliqdError, UnavailableError
+from fliqd.errors import FliqdError, StoreIOError, StoreUnusableError, UnavailableError
 from fliqd.store.base import Schedules, Step
 
 log = structlog.get_logger()
@@ -30,17 +30,25 @@ class Planner:
     skips while an earlier run goes on is settled at that time itself: the run may end until then.
     """
 
-    def __init__(self, *, store: Schedules, clock: Clock, new_ulid: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        *,
+        store: Schedules,
+        clock: Clock,
+        new_ulid: Callable[[], str],
+        give_back: Callable[[Sequence[DueEntry]], None],
+    ) -> None:
         self._store = store
         self._clock = clock
         self._new_ulid = new_ulid
-        self._due: dict[int, None] = {}  # pks, in order
+        self._give_back = give_back
+        self._due: dict[int, int | None] = {}  # pks in order, with when they were due; None for the parked
         self._set_back = True  # the clock has been, or may have been before the start
         self._changed = asyncio.Event()
 
     def hand_over(self, entries: Sequence[DueEntry]) -> None:
         """Take in schedules that are due."""
-        self._due.update(dict.fromkeys(entry.pk for entry in entries))
+        self._due.update((entry.pk, entry.due_ms) for entry in entries)
         self._changed.set()
 
     def clock_set_back(self) -> None:
@@ -55,16 +63,14 @@ class Planner:
             if not self._due and not self._set_back:
                 self._changed.clear()
                 await self._changed.wait()
-            pks = list(self._due)[:BATCH]
-            for pk in pks:
-                del self._due[pk]
+            batch = {pk: self._due.pop(pk) for pk in list(self._due)[:BATCH]}
             try:
                 if self._set_back:
                     await self._rewind()
-                await self._settle(pks)
+                await self._settle(batch)
             except UnavailableError as err:
                 log.warning("planner.waits", error=str(err))
-                self._due.update(dict.fromkeys(pks))
+                self._due = batch | self._due
                 await asyncio.sleep(BACK_OFF_S)
 
     async def _rewind(self) -> None:
@@ -85,11 +91,11 @@ class Planner:
         if far:
             log.warning("schedules.brought_back", schedules=len(far), hint="the clock was far ahead of now")
 
-    async def _settle(self, pks: Sequence[int]) -> None:
+    async def _settle(self, batch: Mapping[int, int | None]) -> None:
         """Settle those that are still due; one that has changed since was offered anew by that change."""
         now_ms = self._clock.now_ms()
         schedules = []
-        for schedule in await self._store.by_pk(pks):
+        for schedule in await self._store.by_pk(list(batch)):
             due_ms = schedule.next_run_ms
             if due_ms is None:
                 if schedule.error is not None and schedule.paused_ms is None:
@@ -98,17 +104,33 @@ class Planner:
                 self._clock.call_at(due_ms, partial(self.hand_over, [DueEntry(due_ms, schedule.pk, "")]))
             elif due_ms <= now_ms + SCHEDULES_LEAD_MS:
                 schedules.append(schedule)
+            elif due_ms == batch[schedule.pk]:
+                # The clock has been set back since it was handed over: it is due, but not yet again.
+                self._give_back([DueEntry(due_ms, schedule.pk, "")])
         if not schedules:
             return
         # Ten thousand due at once are a second of arithmetic, which the loop has not.
         steps = await asyncio.to_thread(lambda: [self.step(schedule, now_ms) for schedule in schedules])
-        taken = await self._store.take(steps)
-        for step, result in zip(steps, taken, strict=True):
+        for step, result in zip(steps, await self._take(steps), strict=True):
             if result is not None and result.error is not None:
                 log.error("schedule.parked", schedule_id=result.id, name=result.name, error=result.error)
             elif result is not None and step.due is not None and step.due.missed:
                 count = sum(missed.count for missed in step.due.missed)
                 log.warning("schedule.missed", schedule_id=result.id, name=result.name, count=count)
+
+    async def _take(self, steps: Sequence[Step]) -> Sequence[Schedule | None]:
+        """Have the store take steps; one that it cannot take is parked, and takes no other along."""
+        try:
+            return await self._store.take(steps)
+        except (UnavailableError, StoreIOError, StoreUnusableError):
+            raise
+        except Exception as err:
+            if len(steps) > 1:
+                return [(await self._take([step]))[0] for step in steps]
+            [step] = steps
+            if not isinstance(err, FliqdError):
+                log.exception("schedule.crashed", schedule_id=step.old.id)
+            return await self._store.take([_parking(step.old, step.now_ms, f"its job cannot be made: {err}")])
 
     def step(self, schedule: Schedule, now_ms: int) -> Step:
         """Return what brings a schedule up to now; one that cannot be computed is parked, with the reason."""
@@ -117,15 +139,19 @@ class Planner:
         except Exception as err:
             if not isinstance(err, ValueError | FliqdError):
                 log.exception("schedule.crashed", schedule_id=schedule.id)
-            error = f"its next run cannot be computed: {err}"
-            return Step(
-                old=schedule,
-                now_ms=now_ms,
-                change=lambda old: msgspec.structs.replace(old, next_run_ms=None, error=error),
-            )
+            return _parking(schedule, now_ms, f"its next run cannot be computed: {err}")
         return Step(old=schedule, now_ms=now_ms, due=due)
 
 
 def _brought_back(old: Schedule, *, now_ms: int) -> Schedule:
     back = msgspec.structs.replace(old, cursor_ms=now_ms)
     return msgspec.structs.replace(back, next_run_ms=next_run_ms(back))
+
+
+def _parking(schedule: Schedule, now_ms: int, error: str) -> Step:
+    """Return the step after which a schedule is left alone until it is changed, or fliqd starts anew."""
+    return Step(
+        old=schedule,
+        now_ms=now_ms,
+        change=lambda old: msgspec.structs.replace(old, next_run_ms=None, error=error),
+    )

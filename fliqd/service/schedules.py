@@ -14,6 +14,7 @@ from fliqd.core.schedule import TIMING, Missed, MissedReason, Schedule, Schedule
 from fliqd.core.schedule_drafts import (
     SCHEDULE_ORDER,
     ScheduleDraft,
+    has_rule,
     has_runs,
     judged,
     required_of_schedule,
@@ -123,6 +124,8 @@ class ScheduleService:
             return planned(new)
 
         wanted = change(old)
+        if problems := list(has_rule(wanted)):
+            raise InvalidError(problems)
         if new_timing and wanted.error is not None:
             raise InvalidError([Problem("timezone" if "zone" in wanted.error else "cron", wanted.error)])
         if wanted.error is None:
@@ -130,7 +133,13 @@ class ScheduleService:
             problems += has_runs(wanted, now_ms) if new_timing and not may_be_over else ()
             if problems:
                 raise InvalidError(in_order(problems, SCHEDULE_ORDER))
-        return self._settled(old, now_ms, change)
+        step = self._settled(old, now_ms, change, begun=new_timing)
+        if not new_timing or not fault_of(old):
+            return step
+        # No one knows what was due while it was parked. As near as can be said: what is due by the new timing.
+        since = msgspec.structs.replace(wanted, cursor_ms=old.cursor_ms)
+        reason = MissedReason.PAUSED if old.paused_ms is not None else MissedReason.MISFIRE
+        return msgspec.structs.replace(step, missed=not_run(since, reason, now_ms, begun=True).missed)
 
     async def pause(self, schedule_id: str) -> Schedule:
         """Make no more jobs until it is resumed; those that are made go on. Nothing, if it is paused."""
@@ -168,7 +177,7 @@ class ScheduleService:
     def deleting(self, old: Schedule, now_ms: int) -> Step:
         """Return the step that deletes a schedule."""
         reason = MissedReason.PAUSED if old.paused_ms is not None else MissedReason.MISFIRE
-        missed = () if fault_of(old) else not_run(old, reason, now_ms)
+        due = None if fault_of(old) else not_run(old, reason, now_ms)
 
         def change(settled: Schedule) -> Schedule:
             return msgspec.structs.replace(
@@ -179,7 +188,7 @@ class ScheduleService:
                 next_run_ms=None,
             )
 
-        return Step(old=old, now_ms=now_ms, missed=missed, change=change)
+        return Step(old=old, now_ms=now_ms, due=due, change=change)
 
     async def run(self, schedule_id: str) -> Job:
         """Make a job now, beside the due times, whatever its state; return it."""
@@ -205,31 +214,28 @@ class ScheduleService:
     ) -> tuple[Sequence[Missed], int | None]:
         """Return what was missed, noted last first; a pause that still goes on is its own first entry."""
         schedule = await self._store.get(schedule_id, deleted_too=True)
-        found, next_pk = await self._store.missed(schedule, before_pk=before_pk, limit=limit)
         goes_on = schedule.status is ScheduleStatus.PAUSED and schedule.deleted_ms is None
+        now: tuple[Missed, ...] = ()
         if before_pk is None and goes_on and not fault_of(schedule):
-            found = [*not_run(schedule, MissedReason.PAUSED, self._clock.now_ms()), *found]
-        return found, next_pk
+            now = not_run(schedule, MissedReason.PAUSED, self._clock.now_ms()).missed
+        found, next_pk = await self._store.missed(schedule, before_pk=before_pk, limit=limit - len(now))
+        return [*now, *found], next_pk
 
     async def known(self, schedule_id: str) -> None:
         """Raise NotFoundError for a schedule that has never been."""
         await self._store.get(schedule_id, deleted_too=True)
 
-    def _settled(self, old: Schedule, now_ms: int, change: Callable[[Schedule], Schedule]) -> Step:
+    def _settled(
+        self, old: Schedule, now_ms: int, change: Callable[[Schedule], Schedule], *, begun: bool = False
+    ) -> Step:
         """Return a step that accounts for all up to now before it makes the change."""
         if fault_of(old):
             return Step(old=old, now_ms=now_ms, change=change)
-        if old.paused_ms is None:
-            due = account(old, now_ms=now_ms, lead_ms=0, new_id=lambda: f"job_{self._new_ulid()}")
-            return Step(old=old, now_ms=now_ms, due=due, change=change)
-        missed = not_run(old, MissedReason.PAUSED, now_ms)
-        caught_up = max(now_ms, old.cursor_ms)
-        return Step(
-            old=old,
-            now_ms=now_ms,
-            missed=missed,
-            change=lambda settled: change(msgspec.structs.replace(settled, cursor_ms=caught_up)),
-        )
+        if old.paused_ms is not None:
+            due = not_run(old, MissedReason.PAUSED, now_ms, begun=begun)
+        else:
+            due = account(old, now_ms=now_ms, lead_ms=0, new_id=lambda: f"job_{self._new_ulid()}", begun=begun)
+        return Step(old=old, now_ms=now_ms, due=due, change=change)
 
     async def _change(self, schedule_id: str, step: Callable[[Schedule, int], Step | None]) -> Schedule:
         for _ in range(TRIES):

@@ -2,23 +2,29 @@
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from itertools import count
 from typing import Any
 
 import msgspec
 import pytest
 
 from fliqd.core import lifecycle
+from fliqd.core.accounting import account
 from fliqd.core.delivery import ErrorCode, Timings
 from fliqd.core.due_heap import DueEntry
-from fliqd.core.model import QUARANTINE, ExecutionStatus, Job, JobStatus, OnInterrupt
+from fliqd.core.model import QUARANTINE, ExecutionStatus, Job, JobStatus, OnInterrupt, Source
+from fliqd.core.occurrences import Gap, Overlap
+from fliqd.core.reconciling import DeclaredJob
 from fliqd.core.retry import Backoff, BackoffKind
+from fliqd.core.schedule import Misfire, Missed, Schedule, ScheduleStatus, WhileRunning, job_of
 from fliqd.core.settle import Settlement
 from fliqd.errors import ConflictError, NotFoundError
-from fliqd.store.base import Finish, JobFilter, Store, Token
+from fliqd.store.base import Finish, JobFilter, Reconciliation, ScheduleFilter, Step, Store, Token
 
 S = JobStatus
 NOW = 1_800_000_000_000
+MINUTE = 60_000
 
 
 def a_job(number: int, due_ms: int = NOW, **more: Any) -> Job:
@@ -381,3 +387,437 @@ async def test_the_oldest_finished_jobs_go_first_and_live_ones_never(store: Stor
     assert await store.oldest_finish_ms() is None
     with pytest.raises(NotFoundError):
         await store.executions(jobs[0].id)
+
+
+# Schedules
+
+
+def a_schedule(number: int, **more: Any) -> Schedule:
+    """Return a schedule of every minute from NOW on, due for the first time a minute later."""
+    fields: dict[str, Any] = {
+        "id": f"sched_{number:026d}",
+        "name": f"s{number}",
+        "every_ms": MINUTE,
+        "anchor_ms": NOW + MINUTE,
+        "url": "http://a/",
+        "host": "a:80",
+        "created_ms": NOW,
+        "updated_ms": NOW,
+        "cursor_ms": NOW,
+        "next_run_ms": NOW + MINUTE,
+    }
+    return Schedule(**{**fields, **more})
+
+
+_ids = count()
+
+
+def looked_at(schedule: Schedule, now_ms: int) -> Step:
+    """Return the step that brings a schedule up to now."""
+    due = account(schedule, now_ms=now_ms, lead_ms=0, new_id=lambda: f"job_of_a_schedule_{next(_ids)}")
+    return Step(old=schedule, now_ms=now_ms, due=due)
+
+
+async def take(store: Store, step: Step) -> Schedule:
+    [taken] = await store.schedules.take([step])
+    assert taken is not None
+    return taken
+
+
+async def jobs_of(store: Store, schedule: Schedule) -> list[Job]:
+    """Return its jobs, oldest first."""
+    return (await store.jobs(JobFilter(schedule_id=schedule.id), before_pk=None, limit=999)).jobs[::-1]
+
+
+async def missed(store: Store, schedule: Schedule) -> list[tuple[int, int, int, str]]:
+    """Return what it missed, oldest first: from which minute to which, how many, and why."""
+    found, more = await store.schedules.missed(schedule, before_pk=None, limit=999)
+    assert more is None
+    return [
+        ((one.first_ms - NOW) // MINUTE, (one.last_ms - NOW) // MINUTE, one.count, str(one.reason))
+        for one in reversed(found)
+    ]
+
+
+async def test_a_schedule_comes_back_as_it_was_given(store: Store) -> None:
+    given = a_schedule(
+        1,
+        cron="0 3 * * *",
+        every_ms=None,
+        anchor_ms=None,
+        timezone="Europe/Berlin",
+        dst_gap=Gap.SKIP,
+        dst_overlap=Overlap.BOTH,
+        starts_ms=NOW + 1,
+        ends_ms=NOW + 2,
+        max_runs=3,
+        jitter_ms=4,
+        misfire=Misfire.ALL,
+        misfire_grace_ms=5,
+        overlap=WhileRunning.ALLOW,
+        http_method="PUT",
+        headers={"A": "1"},
+        query={"q": "ü"},
+        body=b"\x00\xff",
+        body_is_json=True,
+        has_references=True,
+        timeout_ms=6_000,
+        max_retries=7,
+        backoff=Backoff(kind=BackoffKind.TABLE, delays_s=(1.5, 2)),
+        success_statuses=("2xx", "409"),
+        on_interrupt=OnInterrupt.FAIL,
+        queue="mail",
+        description="d",
+        tags=("x", "y"),
+        source=Source.CONFIG,
+        token_id="tok_1",
+        paused_ms=NOW + 8,
+        next_run_ms=None,
+        run_count=9,
+        error="e",
+    )
+    made = await store.schedules.create(given)
+    assert msgspec.structs.replace(made, pk=0) == given
+    assert await store.schedules.get(given.id) == made
+    assert await store.schedules.all() == [made]
+    assert await store.schedules.by_pk([made.pk, made.pk + 1]) == [made]
+    with pytest.raises(NotFoundError):
+        await store.schedules.get(a_schedule(2).id)
+
+
+async def test_names_are_unique_while_their_owners_live(store: Store) -> None:
+    first = await store.schedules.create(a_schedule(1))
+    second, third = [await store.schedules.create(a_schedule(number)) for number in (2, 3)]
+    outcomes = await asyncio.gather(
+        store.schedules.create(a_schedule(4, name="s1")),
+        store.schedules.create(a_schedule(5, name="new")),
+        store.schedules.create(a_schedule(6, name="new")),
+        return_exceptions=True,
+    )
+    assert [isinstance(outcome, ConflictError) and outcome.code for outcome in outcomes].count("name_taken") == 2
+    renamed = Step(old=second, now_ms=NOW, change=lambda old: msgspec.structs.replace(old, name="s1"))
+    other = Step(old=third, now_ms=NOW, change=lambda old: msgspec.structs.replace(old, description="d"))
+    with pytest.raises(ConflictError) as refused:
+        await store.schedules.take([other, renamed])
+    assert refused.value.code == "name_taken"
+    assert (await store.schedules.get(third.id)).description is None, "it has taken none"
+    gone = Step(old=first, now_ms=NOW, change=deleted)
+    await take(store, gone)
+    assert (await take(store, renamed)).name == "s1"
+
+
+def deleted(old: Schedule) -> Schedule:
+    return msgspec.structs.replace(old, deleted_ms=NOW + MINUTE, next_run_ms=None)
+
+
+async def test_lists_of_schedules_and_their_filters(store: Store) -> None:
+    await store.schedules.create(a_schedule(1))
+    await store.schedules.create(a_schedule(2, paused_ms=NOW, next_run_ms=None))
+    await store.schedules.create(a_schedule(3, next_run_ms=None))
+    await store.schedules.create(a_schedule(4, next_run_ms=None, error="e", source=Source.CONFIG))
+    gone = await store.schedules.create(a_schedule(5))
+    await take(store, Step(old=gone, now_ms=NOW, change=deleted))
+
+    async def listed(**where: Any) -> list[int]:
+        found, more = await store.schedules.page(ScheduleFilter(**where), before_pk=None, limit=9)
+        assert not more
+        return [int(one.name[1:]) for one in found]
+
+    assert await listed() == [4, 3, 2, 1]
+    assert await listed(status=ScheduleStatus.ACTIVE) == [4, 1]
+    assert await listed(status=ScheduleStatus.PAUSED) == [2]
+    assert await listed(status=ScheduleStatus.ENDED) == [3]
+    assert await listed(name="s3") == [3]
+    assert await listed(source=Source.CONFIG) == [4]
+    page, more = await store.schedules.page(ScheduleFilter(), before_pk=None, limit=3)
+    assert (len(page), more) == (3, True)
+    rest, more = await store.schedules.page(ScheduleFilter(), before_pk=page[-1].pk, limit=3)
+    assert ([one.name for one in rest], more) == (["s1"], False)
+    for one in page + rest:
+        assert one.status is (await store.schedules.get(one.id)).status
+
+
+async def test_the_next_runs_are_a_due_index_that_tells_of_changes(store: Store) -> None:
+    told: list[DueEntry] = []
+    store.schedules.on_due(told.extend)
+    made = [await store.schedules.create(a_schedule(number, next_run_ms=NOW + 9 - number)) for number in range(1, 6)]
+    await store.schedules.create(a_schedule(9, next_run_ms=None, paused_ms=NOW))
+    parked = await store.schedules.create(a_schedule(10, next_run_ms=None, error="e"))
+    assert told == [DueEntry(NOW + 9 - number, one.pk, "") for number, one in enumerate(made, 1)]
+    assert await store.schedules.due_page(start=(-1, 0), limit=9) == sorted(told)
+    assert await store.schedules.due_page(start=(NOW + 5, made[3].pk + 1), limit=2) == sorted(told)[2:4]
+    assert await store.schedules.parked() == [parked.pk]
+    told.clear()
+    moved = Step(old=made[0], now_ms=NOW, change=lambda old: msgspec.structs.replace(old, next_run_ms=NOW + 99))
+    await take(store, moved)
+    assert told == [DueEntry(NOW + 99, made[0].pk, "")]
+
+
+async def test_a_due_time_becomes_a_job_and_the_schedule_moves_on(store: Store) -> None:
+    told: list[DueEntry] = []
+    store.on_due(told.extend)
+    made = await store.schedules.create(a_schedule(1, body=b"b", tags=("x",), max_retries=2))
+    moved = await take(store, looked_at(made, NOW + MINUTE))
+    [job] = await jobs_of(store, made)
+    assert (job.slot_ms, job.scheduled_ms, job.status) == (NOW + MINUTE, NOW + MINUTE, S.SCHEDULED)
+    assert (job.name, job.body, job.tags, job.max_retries, job.lane) == ("s1", b"b", ("x",), 2, "a:80")
+    assert told == [DueEntry(NOW + MINUTE, job.pk, "a:80")]
+    kept = await store.schedules.get(made.id)
+    assert (kept.cursor_ms, kept.next_run_ms, kept.run_count) == (NOW + MINUTE, NOW + 2 * MINUTE, 1)
+    assert (kept.last_run_ms, kept.last_status) == (NOW + MINUTE, S.SCHEDULED)
+    assert (kept.version, moved.version) == (1, 1)
+
+
+async def test_a_step_from_an_old_reading_does_nothing(store: Store) -> None:
+    """Of many who decide about one schedule at once, one has its way; the others hear of it."""
+    made = await store.schedules.create(a_schedule(1))
+    results = await asyncio.gather(*(store.schedules.take([looked_at(made, NOW + MINUTE)]) for _ in range(20)))
+    assert sum(result is not None for [result] in results) == 1
+    assert len(await jobs_of(store, made)) == 1
+    both = await store.schedules.take([looked_at(made, NOW + 9 * MINUTE), looked_at(await get(store, made), NOW)])
+    assert [result is None for result in both] == [True, False], "each for itself"
+    assert await missed(store, made) == []
+
+
+async def get(store: Store, schedule: Schedule) -> Schedule:
+    return await store.schedules.get(schedule.id)
+
+
+async def test_a_slot_never_gets_a_second_job(store: Store) -> None:
+    """Not even when its schedule is led back before it."""
+    made = await store.schedules.create(a_schedule(1, overlap=WhileRunning.ALLOW, misfire=Misfire.ALL))
+    await take(store, looked_at(made, NOW + 3 * MINUTE))
+    back = Step(
+        old=await get(store, made),
+        now_ms=NOW,
+        change=lambda old: msgspec.structs.replace(old, cursor_ms=NOW + MINUTE, next_run_ms=NOW + 2 * MINUTE),
+    )
+    again = await take(store, back)
+    await take(store, looked_at(again, NOW + 4 * MINUTE))
+    assert [((job.slot_ms or 0) - NOW) // MINUTE for job in await jobs_of(store, made)] == [1, 2, 3, 4]
+
+
+async def test_what_is_missed_in_a_row_is_one_note(store: Store) -> None:
+    made = await store.schedules.create(a_schedule(1, overlap=WhileRunning.SKIP))
+    for minute in (1, 2, 3):
+        await take(store, looked_at(await get(store, made), NOW + minute * MINUTE))
+    assert await missed(store, made) == [(2, 3, 2, "overlap")]
+    [first] = await claim(store, await jobs_of(store, made), NOW + 4 * MINUTE)
+    await store.finish(the_end(first))
+    # Two at once: the fourth runs, the fifth finds it running. No range may reach across the one that ran.
+    await take(store, looked_at(await get(store, made), NOW + 5 * MINUTE))
+    assert [((job.slot_ms or 0) - NOW) // MINUTE for job in await jobs_of(store, made)] == [1, 4]
+    assert await missed(store, made) == [(2, 3, 2, "overlap"), (5, 5, 1, "overlap")]
+    await take(store, looked_at(await get(store, made), NOW + 6 * MINUTE))
+    await take(store, looked_at(await get(store, made), NOW + 20 * MINUTE))
+    assert (await missed(store, made))[1:] == [(5, 6, 2, "overlap"), (7, 18, 12, "misfire"), (19, 20, 2, "overlap")]
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 9])
+async def test_what_was_missed_comes_in_pages(store: Store, limit: int) -> None:
+    made = await store.schedules.create(a_schedule(1, misfire_grace_ms=0, overlap=WhileRunning.ALLOW))
+    for minute in (3, 6, 9, 12, 15):
+        await take(store, looked_at(await get(store, made), NOW + minute * MINUTE))
+    seen: list[Missed] = []
+    place = None
+    while True:
+        page, place = await store.schedules.missed(made, before_pk=place, limit=limit)
+        seen += page
+        if place is None:
+            break
+        assert len(page) == limit
+    assert [((one.first_ms - NOW) // MINUTE, one.count) for one in seen] == [(13, 2), (10, 2), (7, 2), (4, 2), (1, 2)]
+    nothing, place = await store.schedules.missed(made, before_pk=None, limit=0)
+    assert nothing == []
+    assert place is not None
+    assert (await store.schedules.missed(made, before_pk=place, limit=9))[0] == seen
+
+
+async def in_line(store: Store, number: int = 1) -> tuple[Schedule, list[Job]]:
+    """Return a schedule with a run under way and two that wait for it."""
+    made = await store.schedules.create(a_schedule(number, misfire=Misfire.ALL, misfire_grace_ms=0))
+    await take(store, looked_at(made, NOW + 3 * MINUTE + 1))
+    first, second, third = await jobs_of(store, made)
+    assert [job.is_held for job in (first, second, third)] == [False, True, True]
+    return made, [first, second, third]
+
+
+async def ends_well(store: Store, job: Job) -> None:
+    await store.finish(the_end(job))
+
+
+async def fails(store: Store, job: Job) -> None:
+    await store.finish(the_end(job, S.FAILED))
+
+
+async def is_cut_off(store: Store, job: Job) -> None:
+    await store.recover(now_ms=NOW + 5 * MINUTE, reason="it died")
+
+
+@pytest.mark.parametrize("end", [ends_well, fails, is_cut_off])
+async def test_the_end_of_a_run_lets_the_next_one_go(
+    store: Store, end: Callable[[Store, Job], Awaitable[None]]
+) -> None:
+    made = await store.schedules.create(
+        a_schedule(1, misfire=Misfire.ALL, misfire_grace_ms=0, on_interrupt=OnInterrupt.FAIL)
+    )
+    await take(store, looked_at(made, NOW + 3 * MINUTE + 1))
+    first, second, third = await jobs_of(store, made)
+    told: list[DueEntry] = []
+    store.on_due(told.extend)
+    [running] = await claim(store, [first], NOW + 4 * MINUTE)
+    assert told == []
+    assert await claim(store, [second, third], NOW + 10**9) == [], "not by any clock"
+    await end(store, running)
+    [entry] = told
+    assert entry.pk == second.pk
+    assert (await store.job(second.id)).next_attempt_ms == entry.due_ms
+    assert (await store.job(third.id)).is_held
+
+
+async def test_a_retry_or_a_crash_of_a_run_is_not_its_end(store: Store) -> None:
+    _, [first, second, _] = await in_line(store)
+    [running] = await claim(store, [first], NOW + 4 * MINUTE)
+    await store.finish(the_end(running, S.SCHEDULED, NOW + 5 * MINUTE))
+    [running] = await claim(store, [first], NOW + 6 * MINUTE)
+    await store.recover(now_ms=NOW + 7 * MINUTE, reason="it died")
+    await store.hand_back(await claim(store, [first], NOW + 8 * MINUTE), now_ms=NOW + 9 * MINUTE, reason="it stops")
+    await store.unclaim(await claim(store, [first], NOW + 9 * MINUTE), NOW + 9 * MINUTE)
+    assert (await store.job(second.id)).is_held
+    [running] = await claim(store, [first], NOW + 9 * MINUTE)
+    await store.finish(the_end(running))
+    assert not (await store.job(second.id)).is_held
+
+
+async def test_cancelling_any_of_a_line_lets_the_rest_go_on(store: Store) -> None:
+    _, [first, second, third] = await in_line(store)
+    await store.change_job(second.id, lambda job: lifecycle.cancel(job, NOW))
+    assert (await store.job(third.id)).is_held, "the first is still there"
+    await store.change_job(first.id, lambda job: lifecycle.cancel(job, NOW + 5 * MINUTE))
+    assert (await store.job(third.id)).next_attempt_ms == third.scheduled_ms
+
+
+async def test_one_of_a_line_can_be_run_at_once(store: Store) -> None:
+    """Then two run, and the last waits for both."""
+    _, [first, second, third] = await in_line(store)
+    await store.change_job(third.id, lambda job: lifecycle.run_now(job, NOW + 4 * MINUTE))
+    running = await claim(store, [first, third], NOW + 4 * MINUTE)
+    assert [job.id for job in running] == [first.id, third.id]
+    await store.finish(the_end(running[0]))
+    assert (await store.job(second.id)).is_held
+    await store.finish(the_end(running[1]))
+    assert not (await store.job(second.id)).is_held
+
+
+async def test_the_lines_of_two_schedules_are_two(store: Store) -> None:
+    _, [first, second, _] = await in_line(store, 1)
+    _, [_, other, _] = await in_line(store, 2)
+    await store.finish(the_end((await claim(store, [first], NOW + 4 * MINUTE))[0]))
+    assert not (await store.job(second.id)).is_held
+    assert (await store.job(other.id)).is_held
+
+
+async def test_the_last_status_is_that_of_the_last_run_for_ever(store: Store) -> None:
+    made = await store.schedules.create(a_schedule(1))
+    await take(store, looked_at(made, NOW + MINUTE))
+    [job] = await jobs_of(store, made)
+    [running] = await claim(store, [job], NOW + MINUTE)
+    assert (await get(store, made)).last_status is S.RUNNING
+    await store.finish(the_end(running, S.FAILED))
+    assert (await get(store, made)).last_status is S.FAILED
+    assert await store.delete_finished(before_ms=None, limit=9) == 1
+    kept = await get(store, made)
+    assert (kept.last_status, kept.last_run_ms, kept.run_count) == (S.FAILED, NOW + MINUTE, 1)
+    [(listed, *_), _] = await store.schedules.page(ScheduleFilter(), before_pk=None, limit=9)
+    assert listed == kept
+
+
+async def test_deleting_cancels_what_never_started_and_keeps_the_rest(store: Store) -> None:
+    made = await store.schedules.create(a_schedule(1, misfire=Misfire.ALL, overlap=WhileRunning.ALLOW))
+    await take(store, looked_at(made, NOW + 4 * MINUTE))
+    retrying, running, done, waiting = await jobs_of(store, made)
+    claimed = await claim(store, [retrying, running, done], NOW + 4 * MINUTE)
+    await store.finish(the_end(claimed[0], S.SCHEDULED, NOW + 9 * MINUTE))
+    await store.finish(the_end(claimed[2]))
+    await take(store, Step(old=await get(store, made), now_ms=NOW + 5 * MINUTE, change=deleted))
+    statuses = [(await store.job(job.id)).status for job in (retrying, running, done, waiting)]
+    assert statuses == [S.SCHEDULED, S.RUNNING, S.SUCCESS, S.CANCELLED]
+    with pytest.raises(NotFoundError):
+        await store.schedules.get(made.id)
+    gone = await store.schedules.get(made.id, deleted_too=True)
+    assert gone.deleted_ms == NOW + MINUTE
+    assert await store.schedules.all() == []
+    assert await store.schedules.by_pk([made.pk]) == []
+    assert await store.schedules.take([looked_at(gone, NOW + 9 * MINUTE)]) == [None]
+
+
+async def test_deleting_leaves_no_line_behind(store: Store) -> None:
+    made, [first, second, third] = await in_line(store)
+    [running] = await claim(store, [first], NOW + 4 * MINUTE)
+    await take(store, Step(old=await get(store, made), now_ms=NOW + 5 * MINUTE, change=deleted))
+    await store.finish(the_end(running))
+    assert [(await store.job(job.id)).status for job in (first, second, third)] == [S.SUCCESS, S.CANCELLED, S.CANCELLED]
+
+
+async def test_old_notes_go_and_deleted_schedules_of_which_nothing_is_left(store: Store) -> None:
+    made = await store.schedules.create(a_schedule(1, misfire_grace_ms=0))
+    alive = await store.schedules.create(a_schedule(2, misfire_grace_ms=0))
+    await take(store, looked_at(made, NOW + 3 * MINUTE))
+    await take(store, looked_at(alive, NOW + 9 * MINUTE))
+    [job] = await jobs_of(store, made)
+    await take(store, Step(old=await get(store, made), now_ms=NOW + 3 * MINUTE, change=deleted))
+    assert (await store.job(job.id)).status is S.CANCELLED
+    assert await store.schedules.forget(before_ms=NOW + 3 * MINUTE, limit=9) == 0
+    assert await store.schedules.forget(before_ms=NOW + 4 * MINUTE, limit=9) == 1
+    await store.schedules.get(made.id, deleted_too=True)  # its job is still to be seen
+    await store.delete_finished(before_ms=None, limit=9)
+    await store.schedules.forget(before_ms=NOW + 4 * MINUTE, limit=9)
+    with pytest.raises(NotFoundError):
+        await store.schedules.get(made.id, deleted_too=True)
+    assert await missed(store, alive) == [(1, 8, 8, "misfire")]
+
+
+async def test_a_step_may_add_a_job_of_no_slot(store: Store) -> None:
+    made = await store.schedules.create(a_schedule(1))
+    asked = job_of(made, job_id="job_asked", slot_ms=None, due_ms=NOW, now_ms=NOW)
+    again = msgspec.structs.replace(asked, id="job_again")
+    await take(store, Step(old=made, now_ms=NOW, jobs=(asked,)))
+    await take(store, Step(old=await get(store, made), now_ms=NOW, jobs=(again,)))
+    kept = await get(store, made)
+    assert [job.id for job in await jobs_of(store, made)] == ["job_asked", "job_again"]
+    assert (kept.cursor_ms, kept.next_run_ms, kept.run_count) == (NOW, NOW + MINUTE, 0)
+
+
+async def test_a_reconciliation_is_done_as_a_whole_or_not_at_all(store: Store) -> None:
+    kept = await store.schedules.create(a_schedule(1))
+    [old] = await add(store, a_job(1, name="j"))
+    memory = DeclaredJob(name="j", job_id=old.id, scheduled_ms=NOW, seen_ms=NOW)
+    changed = Step(old=kept, now_ms=NOW, change=lambda schedule: msgspec.structs.replace(schedule, description="d"))
+    wanted = Reconciliation(
+        create=(a_schedule(2),),
+        steps=(changed,),
+        create_jobs=(a_job(2),),
+        change_jobs=((old, msgspec.structs.replace(old, description="d")),),
+        remember=(memory,),
+    )
+    for spoilt in (
+        msgspec.structs.replace(wanted, steps=(msgspec.structs.replace(changed, old=a_schedule(1, pk=99)),)),
+        msgspec.structs.replace(wanted, change_jobs=((msgspec.structs.replace(old, queue="other"), old),)),
+    ):
+        assert not await store.schedules.reconcile(spoilt)
+    with pytest.raises(ConflictError) as refused:
+        await store.schedules.reconcile(
+            msgspec.structs.replace(wanted, create=(a_schedule(3), a_schedule(4, name="s1")))
+        )
+    assert refused.value.code == "name_taken"
+    assert [one.name for one in await store.schedules.all()] == ["s1"]
+    assert (await store.job(old.id)).description is None
+    assert await store.schedules.declared() == []
+
+    assert await store.schedules.reconcile(wanted)
+    assert [(one.name, one.description) for one in await store.schedules.all()] == [("s1", "d"), ("s2", None)]
+    assert (await store.job(old.id)).description == "d"
+    assert [job.id for job in await store.schedules.jobs([old.id, a_job(2).id, a_job(3).id])] == [old.id, a_job(2).id]
+    assert await store.schedules.declared() == [memory]
+    assert await store.schedules.reconcile(Reconciliation(forget=("j",)))
+    assert await store.schedules.declared() == []

@@ -93,7 +93,7 @@ class SqliteSchedules:
         before = BEFORE_ALL if before_pk is None else before_pk
         values = {"schedule_pk": schedule.pk, "before_pk": before, "limit": limit + 1}
         found = await self._read("missed_newest_first", values)
-        next_pk = found[limit - 1][0] if len(found) > limit else None
+        next_pk = found[limit][0] + 1 if len(found) > limit else None
         return [rows.missed(row[1:]) for row in found[:limit]], next_pk
 
     async def declared(self) -> list[DeclaredJob]:
@@ -167,8 +167,9 @@ class SqliteSchedules:
             tx.each("schedule_made", [(pks[-1], last_run_ms, new.pk)])
         if step.ahead_of_ms is not None:
             _take_back(tx, step.old, step.ahead_of_ms)
+        slots = () if step.due is None else step.due.slots
         for missed in plan.missed:
-            _note(tx, step.old, missed)
+            _note(tx, step.old, missed, goes_on=not any(slot.slot_ms < missed.first_ms for slot in slots))
         if new.deleted_ms is not None:
             ended(tx, tx.rows("schedule_jobs_cancel", {"id": new.id, "now_ms": step.now_ms}))
         _offer(tx, new)
@@ -178,18 +179,19 @@ class SqliteSchedules:
         size = sum(len(part) for part in msgspec.structs.astuple(wanted))
         return await self._writer.write(self._reconcile, wanted, rows=2 * size)
 
-    def _reconcile(self, tx: Transaction, items: list[Reconciliation]) -> list[bool]:
+    def _reconcile(self, tx: Transaction, items: list[Reconciliation]) -> list[bool | Exception]:
         return [self._reconcile_one(tx, wanted) for wanted in items]
 
-    def _reconcile_one(self, tx: Transaction, wanted: Reconciliation) -> bool:
+    def _reconcile_one(self, tx: Transaction, wanted: Reconciliation) -> bool | Exception:
         """Look at all that could be in the way, and write only then."""
         plans = [self._plan(tx, step) for step in wanted.steps]
         ids = msgspec.json.encode([old.id for old, _ in wanted.change_jobs]).decode()
         now = {job.id: job for job in map(rows.job, tx.rows("jobs_by_ids", {"ids": ids}))}
         if None in plans or any(now.get(old.id) != old for old, _ in wanted.change_jobs):
             return False
-        if any(_name_taken(tx, schedule) for schedule in wanted.create):
-            return False
+        for schedule in wanted.create:
+            if (taken := _name_taken(tx, schedule)) is not None:
+                return taken
         for step, plan in zip(wanted.steps, plans, strict=True):
             if plan is not None:
                 self._carry_out(tx, step, plan)
@@ -223,9 +225,12 @@ def ended(tx: Transaction, jobs: Iterable[tuple[str | None, int, str]]) -> None:
         tx.due += [rows.due(row) for row in released]
 
 
-def _note(tx: Transaction, old: Schedule, missed: Missed) -> None:
-    """Write down what was missed; in the last note if that ended where this begins, for the same reason."""
-    last = tx.rows("missed_last", (old.pk,))
+def _note(tx: Transaction, old: Schedule, missed: Missed, *, goes_on: bool) -> None:
+    """Write down what was missed; in the last note if that ended where this begins, for the same reason.
+
+    `goes_on` says that no slot lies between the schedule's cursor and this: one that runs may be no part of a range.
+    """
+    last = tx.rows("missed_last", (old.pk,)) if goes_on else []
     if last and last[0][1] == old.cursor_ms and last[0][2] == str(missed.reason) and missed.first_ms > last[0][1]:
         tx.each("missed_extend", [(missed.last_ms, missed.count, missed.noted_ms, last[0][0])])
         return
