@@ -19,6 +19,8 @@ COMMANDS: Final = {
     "tokens": ("fliqd.cli.tokens", "Create, list and revoke API tokens."),
     "cron": ("fliqd.cli.cron", "Explain a cron expression, and show its next runs."),
     "config": ("fliqd.cli.config", "Check the configuration."),
+    "backup": ("fliqd.cli.backup", "Write everything into one file, while the daemon runs; or verify one."),
+    "restore": ("fliqd.cli.restore", "Put a backup back."),
 }
 INTERRUPTED: Final = 130  # what a shell makes of SIGINT
 PIPE_CLOSED: Final = 141  # and of SIGPIPE

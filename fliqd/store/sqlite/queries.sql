@@ -189,3 +189,9 @@ SELECT (c.page_count - f.freelist_count) * s.page_size
 -- name: probe
 INSERT INTO meta (key, value) VALUES ('probe', ?)
     ON CONFLICT (key) DO UPDATE SET value = excluded.value;
+
+-- name: copy_counts
+-- What a copy holds: its jobs, those that wait, and of them those that are due.
+SELECT (SELECT count(*) FROM job),
+       (SELECT count(*) FROM job WHERE next_attempt_ms IS NOT NULL),
+       (SELECT count(*) FROM job WHERE next_attempt_ms <= :now_ms);
