@@ -41,6 +41,7 @@ from fliqd.engine.wire.sender import WireSender
 from fliqd.errors import FliqdError, StoreIOError, UnavailableError
 from fliqd.ids import UlidSource, request_ids
 from fliqd.service.jobs import Jobs
+from fliqd.service.summary import Counting, summarise
 from fliqd.service.tokens import ALL_SCOPES, Tokens
 from fliqd.settings import Listen, Settings, job_backoff
 from fliqd.store.sqlite.store import SqliteStore
@@ -151,6 +152,7 @@ class Daemon:
                 max_bytes=settings.retention.max_db_size,
             ),
         )
+        self._counting = Counting(store=store, clock=self._clock)
         self._clock.on_step(self._clock_was_set)
 
         jobs = Jobs(
@@ -243,6 +245,11 @@ class Daemon:
             },
             "config": str(self._config.file) if self._config.file else None,
         }
+
+    async def summary(self) -> dict[str, Any]:
+        """Return a few numbers and short texts, flat, for dashboards."""
+        status = self.status()
+        return summarise(status, await self._counting.counts(), self._clock.now_ms())
 
     def _closed(self) -> UnavailableError | None:
         """Return why no write is taken right now, whatever it is."""

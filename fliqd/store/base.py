@@ -72,6 +72,16 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
     last_used_ms: int | None = None
 
 
+class Counts(msgspec.Struct, frozen=True):
+    """How many jobs stand where; `first_due_ms` is when the first of those that wait is due."""
+
+    waiting: int
+    running: int
+    finished: int  # since the instant that was asked for, and still kept
+    failed: int  # of them
+    first_due_ms: int | None
+
+
 class Store(Protocol):
     """One daemon's view of the jobs."""
 
@@ -159,6 +169,9 @@ class Store(Protocol):
 
     async def nth_newest_finish_ms(self, n: int) -> int | None:
         """Return when the finished job finished that has `n` newer ones, None if there are no more than `n`."""
+
+    async def counts(self, *, since_ms: int) -> Counts:
+        """Return how many jobs stand where, and have ended since then."""
 
     async def used_bytes(self) -> int:
         """Return what jobs take within the store; what deleted ones left is not counted."""

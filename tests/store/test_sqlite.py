@@ -112,3 +112,12 @@ async def test_the_schema_restates_the_states(path: Path) -> None:
         with pytest.raises(sqlite3.IntegrityError):
             plain.execute(f"UPDATE job SET {wrong}")  # noqa: S608 -- texts of this test
     plain.close()
+
+
+def test_a_summary_reads_indexes_alone(tmp_path: Path) -> None:
+    """A million jobs are counted within milliseconds only as long as the table is not touched."""
+    with sqlite3.connect(tmp_path / "fliqd.db", isolation_level=None) as plain:
+        schema.migrate(plain)
+        plan = [row[3] for row in plain.execute("EXPLAIN QUERY PLAN " + queries.load()["counts"], {"since_ms": 0})]
+    plain.close()
+    assert [step for step in plan if "job" in step and "USING COVERING INDEX" not in step] == []

@@ -15,7 +15,7 @@ from fliqd.core.delivery import ErrorCode
 from fliqd.core.due_heap import DueEntry
 from fliqd.core.model import MOST_CRASHES, QUARANTINE, Execution, Job, JobStatus
 from fliqd.errors import ConflictError, FliqdError, NotFoundError, UnavailableError
-from fliqd.store.base import Created, Finish, JobFilter, Page, Token
+from fliqd.store.base import Counts, Created, Finish, JobFilter, Page, Token
 from fliqd.store.sqlite import files, queries, rows
 from fliqd.store.sqlite.lock import StoreLock
 from fliqd.store.sqlite.writer import SplitBatchError, Transaction, Writer
@@ -434,6 +434,9 @@ class SqliteStore:
     async def nth_newest_finish_ms(self, n: int) -> int | None:
         found = await self._read("finished_nth_newest", {"n": n})
         return found[0][0] if found else None
+
+    async def counts(self, *, since_ms: int) -> Counts:
+        return Counts(*(await self._read("counts", {"since_ms": since_ms}))[0])
 
     async def used_bytes(self) -> int:
         used = int((await self._read("pages_used", {}))[0][0])

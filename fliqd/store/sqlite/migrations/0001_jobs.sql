@@ -62,6 +62,8 @@ CREATE UNIQUE INDEX job_idempotency ON job (dialect, idempotency_key) WHERE idem
 CREATE INDEX job_due ON job (next_attempt_ms, pk, lane) WHERE next_attempt_ms IS NOT NULL;
 CREATE INDEX job_status ON job (status, pk);
 CREATE INDEX job_finished ON job (finished_ms) WHERE finished_ms IS NOT NULL;
+-- How many failed of late, asked by every dashboard. With a plain `status =` SQLite would take job_status for it.
+CREATE INDEX job_failed ON job (finished_ms, status) WHERE +status = 'failed';
 -- These three cost nothing for jobs that leave the field alone.
 CREATE INDEX job_name ON job (name, pk) WHERE name IS NOT NULL;
 CREATE INDEX job_queue ON job (queue, pk) WHERE queue <> 'default';
