@@ -29,6 +29,7 @@ class Answer(NamedTuple):
 
     status: int
     document: Any
+    raw: bytes = b""
 
 
 class Client:
@@ -66,7 +67,7 @@ class Client:
         if status < HTTPStatus.MULTIPLE_CHOICES:
             if not isinstance(document, dict) or expects not in {"", *document}:
                 raise self._stranger(status, headers)
-            return Answer(status, document)
+            return Answer(status, document, raw)
         error = document.get("error") if isinstance(document, dict) else None
         if not isinstance(error, dict) or not isinstance(error.get("message"), str):
             raise self._stranger(status, headers)

@@ -21,6 +21,8 @@ COMMANDS: Final = {
     "config": ("fliqd.cli.config", "Check the configuration."),
     "backup": ("fliqd.cli.backup", "Write everything into one file, while the daemon runs; or verify one."),
     "restore": ("fliqd.cli.restore", "Put a backup back."),
+    "export": ("fliqd.cli.export_file", "Write jobs as lines of JSON."),
+    "import": ("fliqd.cli.import_file", "Make the jobs of an export again."),
 }
 INTERRUPTED: Final = 130  # what a shell makes of SIGINT
 PIPE_CLOSED: Final = 141  # and of SIGPIPE
