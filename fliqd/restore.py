@@ -16,7 +16,7 @@ import msgspec
 from fliqd import backup as backups
 from fliqd.config import Config
 from fliqd.errors import FliqdError, StoreIOError, StoreUnusableError
-from fliqd.store.sqlite import copies, files, schema
+from fliqd.store.sqlite import copies, files, filesystem, schema
 from fliqd.store.sqlite.lock import StoreLock
 
 WORKSHOP: Final = ".restore.part"
@@ -44,6 +44,7 @@ def restore(config: Config, source: Path, progress: copies.Progress) -> Restored
     store, state_dir = config.store_path.resolve(), config.state_dir.resolve()
     if source.resolve() == store:
         raise FliqdError(f"{source} is the store itself: there is nothing to put back")
+    filesystem.refuse_network(store)
     with ExitStack() as stack:
         try:
             for folder in (state_dir, store.parent):

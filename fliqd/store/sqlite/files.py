@@ -36,6 +36,12 @@ def prepare(path: Path, marker: Path) -> None:
 
     Raises StoreUnusableError with the way out, StoreIOError where the disk refuses.
     """
+    if sqlite3.sqlite_version_info < schema.OLDEST_SQLITE:
+        needed = ".".join(map(str, schema.OLDEST_SQLITE))
+        raise StoreUnusableError(
+            f"this Python has SQLite {sqlite3.sqlite_version} and fliqd needs {needed}: use another Python, or the"
+            " build of fliqd that brings its own"
+        )
     known = _read_marker(marker)
     try:
         fresh = not path.exists() or path.stat().st_size == 0

@@ -10,6 +10,7 @@ from fliqd.store.sqlite import rows
 
 APPLICATION_ID: Final = 0x666C6971  # "fliq" in the file's header, so that file(1) and we know our own
 TABLES: Final = frozenset({"meta", "job", "job_tag", "execution", "token"})
+OLDEST_SQLITE: Final = (3, 38, 0)  # the one with ->>
 _NUMBERED: Final = re.compile(r"(\d{4})_\w+\.sql")
 
 

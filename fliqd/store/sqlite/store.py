@@ -16,7 +16,7 @@ from fliqd.core.due_heap import DueEntry
 from fliqd.core.model import MOST_CRASHES, QUARANTINE, Execution, Job, JobStatus
 from fliqd.errors import ConflictError, FliqdError, NotFoundError, UnavailableError
 from fliqd.store.base import Counts, Created, Finish, JobFilter, Page, Token
-from fliqd.store.sqlite import files, queries, rows
+from fliqd.store.sqlite import files, filesystem, queries, rows
 from fliqd.store.sqlite.lock import StoreLock
 from fliqd.store.sqlite.writer import SplitBatchError, Transaction, Writer
 
@@ -110,6 +110,7 @@ class SqliteStore:
         Raises StoreInUseError, StoreUnusableError, StoreIOError.
         """
         path = await asyncio.to_thread(_place, path)
+        filesystem.refuse_network(path)
         lock = StoreLock(path)
         lock.acquire()
         connections: list[aiosqlite.Connection] = []
