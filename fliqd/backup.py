@@ -22,6 +22,7 @@ import msgspec
 
 from fliqd import __version__
 from fliqd.config import Config
+from fliqd.core.sizes import format_size
 from fliqd.errors import FliqdError, StoreIOError, StoreUnusableError
 from fliqd.store.sqlite import copies, files
 
@@ -71,7 +72,9 @@ def make(config: Config, to: Path, *, force: bool, progress: copies.Progress) ->
     _check_place(to, force=force)
     with workshop(to.with_name(f".{to.name}.part"), f"backup to {to}") as folder:
         used = copies.used_bytes(store)
-        check_room(folder.parent, 2 * used + SPARE, f"a backup takes twice the store's {used} bytes while it is made")
+        check_room(
+            folder.parent, 2 * used + SPARE, f"a backup takes twice the store's {format_size(used)} while it is made"
+        )
         copy = folder / STORE
         copies.copy(store, copy, progress)
         # Read after the store: a token that the store knows has its file by then, since that is written first.
@@ -166,7 +169,9 @@ def check_room(folder: Path, needed: int, why: str) -> None:
     disk = os.statvfs(folder)
     free = disk.f_bavail * disk.f_frsize
     if free < needed:
-        raise StoreIOError(f"there is no room in {folder}: {why}, and {free} bytes are free; nothing was changed")
+        raise StoreIOError(
+            f"there is no room in {folder}: {why}, and {format_size(free)} are free; nothing was changed"
+        )
 
 
 def _pack(to: Path, copy: Path, keys: dict[str, bytes], facts: copies.Facts, progress: copies.Progress) -> Manifest:

@@ -42,6 +42,11 @@ def load(explicit: str | None, env: Mapping[str, str]) -> Config:
     return Config(settings=parse(document, env), file=file, state_dir=state_dir(env))
 
 
+def defaults(env: Mapping[str, str]) -> Config:
+    """Return the configuration that there would be without any file."""
+    return Config(settings=Settings(), file=None, state_dir=state_dir(env))
+
+
 def find(explicit: str | None, env: Mapping[str, str]) -> Path | None:
     """Return the file to read: `--config`, `$FLIQD_CONFIG`, else the first that exists, else None."""
     named = explicit or env.get("FLIQD_CONFIG")

@@ -15,6 +15,7 @@ import msgspec
 
 from fliqd import backup as backups
 from fliqd.config import Config
+from fliqd.core.sizes import format_size
 from fliqd.errors import FliqdError, StoreIOError, StoreUnusableError
 from fliqd.store.sqlite import copies, files, filesystem, schema
 from fliqd.store.sqlite.lock import StoreLock
@@ -81,7 +82,7 @@ def _read(source: Path, to: Mapping[str, Path], progress: copies.Progress) -> tu
     """Write what is to be put back beside its places, whole and checked."""
     store = to[backups.STORE]
     size = source.stat().st_size
-    backups.check_room(store.parent.parent, size + backups.SPARE, f"what is put back takes {size} bytes")
+    backups.check_room(store.parent.parent, size + backups.SPARE, f"what is put back takes {format_size(size)}")
     made_at = None
     if backups.is_backup(source):
         made_at = backups.unpack(source, to, progress).made_at

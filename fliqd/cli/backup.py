@@ -5,9 +5,9 @@ from pathlib import Path
 
 import click
 
-from fliqd.cli import moments
 from fliqd.cli.output import TABLE, example, show_document, show_pairs, with_output
 from fliqd.cli.progress import shown
+from fliqd.core.sizes import format_size
 
 
 @click.command(
@@ -58,7 +58,7 @@ def command(*, file: Path, verify: bool, force: bool, config: str | None, output
         return
     show_pairs(
         [
-            ("whole" if verify else "backup", f"{file} ({moments.size(size)})"),
+            ("whole" if verify else "backup", f"{file} ({format_size(size)})"),
             ("made", f"{manifest.made_at} by fliqd {manifest.fliqd}, schema {facts.schema}"),
             ("jobs", f"{facts.jobs}, of which {facts.waiting} wait"),
             ("holds", ", ".join(manifest.names)),

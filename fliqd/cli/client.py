@@ -43,6 +43,10 @@ class Client:
         self._hint = hint
         self._answer_s = answer_s
 
+    def hurried(self, answer_s: float) -> "Client":
+        """Return the same with less patience."""
+        return Client(self.place, self._token, self._hint, answer_s=answer_s)
+
     def get(self, path: str, query: Mapping[str, str] | None = None, *, expects: str) -> Any:
         """Return the document at `path` under `/v1`; it has the key `expects`."""
         return self.call("GET", f"{path}?{urlencode(query)}" if query else path, expects=expects).document

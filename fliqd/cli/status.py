@@ -8,6 +8,7 @@ from fliqd.cli import moments
 from fliqd.cli.client import Client
 from fliqd.cli.connect import with_client
 from fliqd.cli.output import TABLE, example, is_for_people, show_document, show_pairs, with_output
+from fliqd.core.sizes import format_size
 from fliqd.errors import FliqdError
 
 
@@ -38,6 +39,6 @@ def _sides(url: str, status: dict[str, Any]) -> list[tuple[str, str]]:
         ("in flight", str(status.get("in_flight"))),
         ("backlog", str(status.get("backlog"))),
         ("next due", next_due),
-        ("store", f"{moments.size(store.get('bytes', 0))} in {store.get('path')}"),
+        ("store", f"{format_size(store.get('bytes', 0))} in {store.get('path')}"),
         ("config", status.get("config") or "no file, all defaults"),
     ]

@@ -17,6 +17,7 @@ from typing import Final
 
 import msgspec
 
+from fliqd.core.sizes import format_size
 from fliqd.errors import StoreIOError, StoreUnusableError
 from fliqd.store.sqlite import files, queries, schema
 
@@ -107,7 +108,7 @@ def _vacuum_into(connection: sqlite3.Connection, to: Path, progress: Progress) -
         name = str(getattr(err, "sqlite_errorname", ""))
         if name == "SQLITE_FULL":
             raise StoreIOError(
-                f"there is no room for the copy in {to.parent}: it takes {whole} bytes; nothing was changed"
+                f"there is no room for the copy in {to.parent}: it takes {format_size(whole)}; nothing was changed"
             ) from err
         raise
 

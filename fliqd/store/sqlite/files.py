@@ -105,7 +105,7 @@ def _open(connection: sqlite3.Connection, path: Path, *, fresh: bool) -> str:
     if applied > newest:
         raise StoreUnusableError(
             f"the store {path} has schema {applied} and this fliqd knows {newest}: it was written by a newer version;"
-            f" install that one again, or go back {_way_back(path, newest)}"
+            f" install that one again, or go back {way_back(path, newest)}"
         )
     if 0 < applied < newest:
         _set_aside(connection, path, applied)
@@ -161,7 +161,7 @@ def aside_name(path: Path, applied: int) -> Path:
     return path.with_name(f"{path.name}.schema-{applied}")
 
 
-def _way_back(path: Path, newest: int) -> str:
+def way_back(path: Path, newest: int) -> str:
     """Say which copy this version can use, and how."""
     for number in range(newest, 0, -1):
         copy = aside_name(path, number)
