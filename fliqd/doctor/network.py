@@ -9,6 +9,7 @@ from typing import Final
 from fliqd.core.urls import check_url
 from fliqd.doctor.finding import Finding, Subject, note, ok, warning, wrong
 from fliqd.settings import Listen
+from fliqd.store.sqlite.lock import holder
 
 PATIENCE_S: Final = 5.0
 SOON_S: Final = 14 * 86_400
@@ -30,7 +31,8 @@ def network(subject: Subject) -> Iterator[Finding]:
 def _listen(subject: Subject) -> Iterator[Finding]:
     places = subject.config.settings.server.listen
     shown = ", ".join(place.url for place in places)
-    taken = [place for place in places if subject.status is None and _answers(place)]
+    runs = subject.status is not None or holder(subject.config.store_path.resolve()) is not None
+    taken = [] if runs else [place for place in places if _answers(place)]
     wide = [place.url for place in places if not place.is_local]
     if taken:
         yield wrong(

@@ -7,11 +7,19 @@ from fliqd import __version__
 from fliqd.doctor.finding import Finding, Subject, note, ok, warning, wrong
 from fliqd.errors import FliqdError
 from fliqd.store.sqlite import copies, schema
+from fliqd.store.sqlite.lock import holder
 
 
 def service(subject: Subject) -> Iterator[Finding]:
     status = subject.status
-    if status is None:
+    path = subject.config.store_path.resolve()
+    if status is None and (pid := holder(path)) is not None:
+        yield wrong(
+            "daemon",
+            f"process {pid} serves {path}, and its status could not be had: {subject.no_status}",
+            "see its log; one that hangs ends by itself within two minutes, for its service manager to start it again",
+        )
+    elif status is None:
         yield warning("daemon", subject.no_status, "start it (systemctl start fliqd), and see its log if it does not")
     elif status.get("status") != "ok":
         yield wrong("daemon", f"it is failing: {status.get('problem') or 'see its log'}", "mend that; see its log")
@@ -19,7 +27,6 @@ def service(subject: Subject) -> Iterator[Finding]:
         yield warning("daemon", f"it is {status.get('version')}, and this program {__version__}", "restart the daemon")
     else:
         yield ok("daemon", f"{__version__} answers, pid {status.get('pid')}")
-    path = subject.config.store_path.resolve()
     served = None if status is None else (status.get("store") or {}).get("path")
     if served is not None and Path(served).resolve() != path:
         yield warning(

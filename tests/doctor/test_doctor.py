@@ -267,6 +267,18 @@ def test_hardening_as_the_kernel_tells_it(tmp_path: Path) -> None:
     assert "has capabilities" in look(CapEff="0000000000000400").says
 
 
+def test_a_daemon_that_does_not_let_it_in_is_not_taken_for_another_program(tmp_path: Path) -> None:
+    with serve(tmp_path / "state") as daemon:
+        listen = daemon.url.removeprefix("http://")
+        ended = doctor(tmp_path / "state", "-o", "json", FLIQD_SERVER__LISTEN=listen, FLIQD_TOKEN="fliq_sk_0")
+    seen = found(ended)
+    assert ended.code == 1
+    assert (
+        f"serves {tmp_path}/state/fliqd.db, and its status could not be had: not allowed" in seen["daemon"][0]["says"]
+    )
+    assert seen["listen"][0]["level"] == "ok"
+
+
 def test_it_sees_which_store_the_daemon_has(tmp_path: Path, state: Path) -> None:
     with serve(tmp_path / "other") as daemon:
         token = (tmp_path / "other" / "admin.token").read_text().strip()

@@ -144,6 +144,61 @@ async def test_a_restore_that_is_killed_is_not_started_on(state: Path, tmp_path:
         assert len((await fliqd("GET", "/v1/jobs")).body["jobs"]) == 1
 
 
+# The program, killed before the one of its renames and links that the first argument numbers.
+KILLED_AT = """
+import os, signal, sys
+from pathlib import Path
+left = int(sys.argv.pop(1))
+def until_killed(change):
+    def wrapper(*args, **kwargs):
+        global left
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return change(*args, **kwargs)
+    return wrapper
+Path.replace, Path.hardlink_to, Path.mkdir = map(until_killed, (Path.replace, Path.hardlink_to, Path.mkdir))
+from fliqd.__main__ import main
+main()
+"""
+
+
+async def test_a_restore_may_die_at_any_step(tmp_path: Path) -> None:
+    """Then a daemon has the old jobs, or the new ones, or does not start; and restoring again ends well."""
+    for name in ("old", "new"):
+        async with process(tmp_path / name) as fliqd:
+            await fliqd.start()
+            await fliqd.create(url="http://127.0.0.1:9/", delay="1h", name=name)
+    assert command(tmp_path / "new", "backup", str(tmp_path / "b")).returncode == 0
+
+    ends = set()
+    step, code = 0, -signal.SIGKILL
+    while code == -signal.SIGKILL:
+        step += 1
+        state = shutil.copytree(tmp_path / "old", tmp_path / f"died-{step}")  # killed, so its log of writes is there
+        env = os.environ | {"STATE_DIRECTORY": str(state)}
+        code = subprocess.run(  # noqa: ASYNC221 -- nothing else goes on
+            [sys.executable, "-c", KILLED_AT, str(step), "restore", str(tmp_path / "b")], env=env, check=False,
+            capture_output=True,
+        ).returncode  # fmt: skip
+        async with process(state) as fliqd:
+            if (state / "fliqd.db").exists():
+                await fliqd.start()
+                [job] = (await fliqd("GET", "/v1/jobs")).body["jobs"]
+                ends.add(job["name"])
+            else:
+                assert command(state, "serve").returncode == 65
+                ends.add("refused")
+        assert command(state, "restore", str(tmp_path / "b")).returncode == 0
+        async with process(state) as fliqd:
+            await fliqd.start()
+            [job] = (await fliqd("GET", "/v1/jobs")).body["jobs"]
+            assert job["name"] == "new"
+    assert code == 0
+    assert ends == {"old", "refused", "new"}
+    assert step > 8
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 100 MiB: room for the store, not for twice of it."""
