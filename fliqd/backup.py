@@ -65,7 +65,7 @@ def make(config: Config, to: Path, *, force: bool, progress: copies.Progress) ->
     Raises FliqdError, StoreIOError, StoreUnusableError.
     """
     store = config.store_path.resolve()
-    if not store.exists() or not store.stat().st_size:
+    if not copies.is_there(store):
         raise FliqdError(
             f"there is no store at {store}: nothing to back up; name the daemon's with --config or $STATE_DIRECTORY"
         )
@@ -114,7 +114,9 @@ def read_keys(state_dir: Path) -> dict[str, bytes]:
         except FileNotFoundError:
             continue  # as with a signing secret that the configuration names
         except OSError as err:
-            raise StoreIOError(f"{state_dir / name} cannot be read: {err.strerror}; run as the daemon's user") from err
+            raise StoreIOError(
+                f"{state_dir / name} cannot be read: {err.strerror}; run as root or as the daemon's user"
+            ) from err
     return found
 
 

@@ -56,7 +56,7 @@ def check(explicit: str | None, env: Mapping[str, str]) -> Check:
         problems += [f"configuration: {problem}" for problem in err.problems]
         found = configuration.defaults(env)
     path = found.store_path.resolve()
-    if not path.exists() or not path.stat().st_size:
+    if not copies.is_there(path):
         return Check(str(path), exists=False, schema=0, newest=schema.newest(), problems=tuple(problems))
     applied, newest = copies.look(path).schema, schema.newest()
     if applied > newest:

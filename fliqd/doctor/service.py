@@ -34,7 +34,7 @@ def service(subject: Subject) -> Iterator[Finding]:
             f"the daemon serves {served}, and by this configuration it would be {path}",
             "give its configuration with --config, and its state directory with $STATE_DIRECTORY",
         )
-    elif not path.exists():
+    elif not copies.is_there(path):
         yield note("store", f"there is none at {path} yet; the daemon makes it")
     else:
         yield _store(path)

@@ -2,8 +2,10 @@
 
 import fcntl
 import os
+import pty
 import shutil
 import sqlite3
+import subprocess
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +15,7 @@ import pytest
 from fliqd.backup import KEYS, verify
 from fliqd.errors import StoreUnusableError
 
-from .running import Daemon, Ended, environment, run, serve
+from .running import PROGRAM, Daemon, Ended, environment, run, serve
 
 FAR = ("--delay", "1h")
 
@@ -356,3 +358,37 @@ def test_what_root_restores_belongs_to_the_daemon(state: Path, tmp_path: Path) -
     for _ in range(2):
         assert at(there, "restore", str(backup)).code == 0
     assert {file.stat().st_uid for file in there.rglob("*")} == {1234}
+
+
+def test_a_terminal_is_told_how_far_it_is(state: Path, tmp_path: Path) -> None:
+    """On a line that is gone at the end; a pipe is told nothing of it."""
+    main, terminal = pty.openpty()
+    done = subprocess.run(
+        [*PROGRAM, "backup", str(tmp_path / "b")], env=environment(STATE_DIRECTORY=str(state)), check=True,
+        stdout=subprocess.DEVNULL, stderr=terminal,
+    )  # fmt: skip
+    os.close(terminal)
+    said = os.read(main, 4096).decode()
+    os.close(main)
+    assert done.returncode == 0
+    assert "copying 0 %" in said
+    assert "checking …" in said
+    assert said.endswith("\r\x1b[K")
+    assert at(state, "backup", str(tmp_path / "c")).err == ""
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("setpriv") is None, reason="only root takes privileges away")
+@pytest.mark.parametrize("args", [["backup", "b"], ["restore", "backup"], ["upgrade-check"], ["doctor"], ["status"]])
+def test_who_may_not_is_told_whom_to_be(state: Path, tmp_path: Path, args: list[str]) -> None:
+    backed_up(state, tmp_path / "backup")
+    for file in (state, *state.iterdir()):
+        os.chown(file, 1234, 1234)
+    powerless = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search", "--inh-caps", "-all"]
+    ended = subprocess.run(
+        [*powerless, *PROGRAM, *args], env=environment(STATE_DIRECTORY=str(state)), cwd=tmp_path, capture_output=True,
+        check=False, encoding="utf-8",
+    )  # fmt: skip
+    assert ended.returncode in (1, 74, 77)
+    assert "Traceback" not in ended.stderr
+    assert "permission" in (ended.stdout + ended.stderr).lower()
+    assert not (tmp_path / "b").exists()

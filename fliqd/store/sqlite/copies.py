@@ -38,6 +38,16 @@ class Facts(msgspec.Struct, frozen=True):
     due: int  # of those that wait: how many would leave at once
 
 
+def is_there(store: Path) -> bool:
+    """Tell whether there is a store, or at least a file that is not empty; raise StoreIOError."""
+    try:
+        return store.stat().st_size > 0
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as err:
+        raise StoreIOError(f"{store} cannot be read: {err.strerror}; run as root or as the daemon's user") from err
+
+
 def copy(store: Path, to: Path, progress: Progress) -> None:
     """Write what `store` holds at this moment to `to`, which is not there yet; on return it is on disk.
 
