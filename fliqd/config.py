@@ -90,6 +90,11 @@ def _loaded(document: Mapping[str, Any], file: Path | None, explicit: str | None
     )
 
 
+def defaults(env: Mapping[str, str]) -> Config:
+    """Return the configuration that there would be without any file."""
+    return Config(settings=Settings(), file=None, state_dir=state_dir(env))
+
+
 def find(explicit: str | None, env: Mapping[str, str]) -> Path | None:
     """Return the file to read: `--config`, `$FLIQD_CONFIG`, else the first that exists, else None."""
     named = explicit or env.get("FLIQD_CONFIG")

@@ -27,6 +27,7 @@ from fliqd.api.origin import Doorkeeper
 from fliqd.api.server import EdgeRunner
 from fliqd.clock import Clock, SystemClock
 from fliqd.config import Config
+from fliqd.core.drafts import Defaults
 from fliqd.core.due_heap import DueEntry
 from fliqd.core.egress import EgressPolicy, Policy
 from fliqd.core.signing import Signer, new_secret
@@ -47,6 +48,7 @@ from fliqd.service.jobs import Jobs
 from fliqd.service.queues import QueueService
 from fliqd.service.reconcile import Reconciler
 from fliqd.service.schedules import ScheduleService
+from fliqd.service.summary import Counting, summarise
 from fliqd.service.tokens import ALL_SCOPES, Tokens
 from fliqd.settings import Listen, Settings, defaults_of
 from fliqd.store.sqlite.store import SqliteStore
@@ -168,42 +170,11 @@ class Daemon:
                 max_bytes=settings.retention.max_db_size,
             ),
         )
+        self._counting = Counting(store=store, clock=self._clock)
         self._clock.on_step(self._clock_was_set)
 
-        jobs = Jobs(
-            store=store,
-            clock=self._clock,
-            new_ulid=new_ulid,
-            defaults=lambda: self._defaults,
-            traffic=dispatcher,
-        )
-        schedules = ScheduleService(
-            store=store.schedules,
-            clock=self._clock,
-            new_ulid=new_ulid,
-            defaults=lambda: self._defaults,
-        )
-        buffers = BufferService(store=store, clock=self._clock, new_ulid=new_ulid, defaults=lambda: self._defaults)
-        await buffers.sweep()
-        queues = QueueService(store=store.buffers, clock=self._clock, limit=dispatcher.limit_queue)
-        await queues.load()
-        self.reloading = Reloading(
-            config=self._config,
-            reconciler=Reconciler(store=store.schedules, schedules=schedules, clock=self._clock, new_ulid=new_ulid),
-            use=self._use,
-        )
-        await self.reloading.begin()
-        application = api.build(
-            jobs_service=jobs,
-            schedules_service=schedules,
-            buffers_service=buffers,
-            queues_service=queues,
-            reloading=self.reloading,
-            status=self,
-            tokens=tokens,
-            clock=self._clock,
-            max_body=settings.server.max_body,
-        )
+        services = await self._services(store, new_ulid, tokens)
+        application = api.build(services, max_body=settings.server.max_body)
         new_request_id = request_ids(f"{chance.getrandbits(40):010x}")
         edge = api.Edge(
             application,
@@ -294,6 +265,11 @@ class Daemon:
         known = (self._scheduler.next_due_ms(), self._schedules_due.next_due_ms())
         return min((due_ms for due_ms in known if due_ms is not None), default=None)
 
+    async def summary(self) -> dict[str, Any]:
+        """Return a few numbers and short texts, flat, for dashboards."""
+        status = self.status()
+        return summarise(status, await self._counting.counts(), self._clock.now_ms())
+
     def _closed(self) -> UnavailableError | None:
         """Return why no write is taken right now, whatever it is."""
         if self._stopping:
@@ -322,6 +298,32 @@ class Daemon:
             await tokens.add(token)
             log.info("daemon.first_token", file=str(file))
         return tokens
+
+    async def _services(self, store: SqliteStore, new_ulid: Callable[[], str], tokens: Tokens | None) -> api.Services:
+        """Make what the API calls, and bring the store in line with what the file declares."""
+
+        def defaults() -> Defaults:
+            return self._defaults
+
+        clock = self._clock
+        schedules = ScheduleService(store=store.schedules, clock=clock, new_ulid=new_ulid, defaults=defaults)
+        buffers = BufferService(store=store, clock=clock, new_ulid=new_ulid, defaults=defaults)
+        await buffers.sweep()
+        queues = QueueService(store=store.buffers, clock=clock, limit=self._dispatcher.limit_queue)
+        await queues.load()
+        reconciler = Reconciler(store=store.schedules, schedules=schedules, clock=clock, new_ulid=new_ulid)
+        self.reloading = Reloading(config=self._config, reconciler=reconciler, use=self._use)
+        await self.reloading.begin()
+        return api.Services(
+            jobs=Jobs(store=store, clock=clock, new_ulid=new_ulid, defaults=defaults, traffic=self._dispatcher),
+            schedules=schedules,
+            buffers=buffers,
+            queues=queues,
+            reloading=self.reloading,
+            tokens=tokens,
+            system=self,
+            clock=clock,
+        )
 
     def _signer(self, settings: Settings) -> Signer | None:
         if not settings.signing.enabled:

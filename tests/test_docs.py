@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 import shutil
+import signal
 import sys
 from pathlib import Path
 
@@ -11,13 +12,18 @@ import pytest
 
 from fliqd import config as configuration
 from fliqd.api.jobs import TIMES
+from fliqd.cli import errors as cli_errors
+from fliqd.cli.main import INTERRUPTED, PIPE_CLOSED
 from fliqd.core.delivery import ErrorCode
 from fliqd.core.drafts import JobDraft
 from fliqd.core.schedule_drafts import ScheduleDraft
-from tests.support import Target, process
+from fliqd.errors import FliqdError
+from tests.support import RunningDaemon, Target, process
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(page for page in ROOT.glob("**/*.md") if not {".venv", ".pytest_cache"} & set(page.parts))
+EXIT_CODES = ROOT / "docs/reference/exit-codes.md"
+RUN = [*sorted((ROOT / "docs/how-to").glob("*.md")), EXIT_CODES]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -117,3 +123,51 @@ async def test_the_file_of_the_readme_is_applied(tmp_path: Path) -> None:
         ]
         [made] = (await fliqd("GET", "/v1/schedules")).body["schedules"]
         assert (made["name"], made["source"]) == ("nightly-backup", "config")
+
+
+def the_program(folder: Path) -> Path:
+    """Make a folder for $PATH with `fliqd` in it, and nothing that would touch this machine."""
+    folder.mkdir()
+    program = folder / "fliqd"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m fliqd "$@"\n')
+    program.chmod(0o755)
+    return folder
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="a page uses curl")
+@pytest.mark.parametrize("page", RUN, ids=lambda page: page.stem)
+async def test_the_commands_of_a_page(page: Path, tmp_path: Path) -> None:
+    """Block after block, as it stands but for its places; the daemon is stopped where the page has it stopped."""
+    (tmp_path / "nas").mkdir()
+    path = f"{the_program(tmp_path / 'bin')}:{os.environ['PATH']}"
+    async with process(tmp_path / "state") as fliqd:
+        for block in re.findall(r"```sh\n(.*?)```", page.read_text(), re.DOTALL):
+            if "fliqd restore" in block:
+                await fliqd.kill(signal.SIGTERM)
+            elif fliqd.process is None or fliqd.process.returncode is not None:
+                await fliqd.start()
+            script = block.replace("/mnt/nas", str(tmp_path / "nas")).replace("http://127.0.0.1:3547", fliqd.url)
+            env = os.environ | {"STATE_DIRECTORY": str(fliqd.state_dir), "FLIQD_URL": fliqd.url, "PATH": path}
+            shell = await asyncio.create_subprocess_exec(
+                "bash", "-euc", script, env=env, cwd=tmp_path, stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+            )  # fmt: skip
+            said, complained = await shell.communicate()
+            assert shell.returncode == 0, (block, said.decode(), complained.decode())
+
+
+async def test_the_dashboards_ask_for_what_there_is(fliqd: RunningDaemon) -> None:
+    text = (ROOT / "docs/how-to/dashboards.md").read_text()
+    summary = (await fliqd("GET", "/v1/summary")).body
+    asked = set(re.findall(r"field: (\w+)|value_json\.(\w+)", text))
+    assert {name for pair in asked for name in pair if name} <= summary.keys()
+    assert [name for name in summary if f"`{name}`" not in text] == []
+
+
+def test_every_exit_code_is_on_its_page() -> None:
+    def below(kind: type[FliqdError]) -> set[int]:
+        return {kind.exit_code}.union(*(below(child) for child in kind.__subclasses__()))
+
+    named = {int(code) for code in re.findall(r"^\| (\d+) \|", EXIT_CODES.read_text(), re.MULTILINE)}
+    assert cli_errors.UnreachableError.exit_code in below(FliqdError)
+    assert named == below(FliqdError) | {0, 2, INTERRUPTED, PIPE_CLOSED}

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 import structlog
@@ -25,30 +26,33 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}", re.ASCII)
 
 
-def build(
-    *,
-    jobs_service: Jobs,
-    schedules_service: ScheduleService,
-    buffers_service: BufferService,
-    queues_service: QueueService,
-    reloading: config.Reloading,
-    status: system.System,
-    tokens: Tokens | None,
-    clock: Clock,
-    max_body: int,
-) -> web.Application:
-    """Return the routes over the services; `tokens` is None where no token is asked for."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """What the routes call; `tokens` is None where no token is asked for."""
+
+    jobs: Jobs
+    schedules: ScheduleService
+    buffers: BufferService
+    queues: QueueService
+    reloading: config.Reloading
+    tokens: Tokens | None
+    system: system.System
+    clock: Clock
+
+
+def build(services: Services, *, max_body: int) -> web.Application:
+    """Return the routes over the services."""
     app = web.Application(client_max_size=max_body)
     for prefix in ("", "/v1"):
-        jobs.add_routes(app.router, prefix, jobs_service)
-        schedules.add_routes(app.router, prefix, schedules_service, jobs_service)
-        system.add_routes(app.router, prefix, status)
-        buffers.add_routes(app.router, prefix, buffers_service)
-        queues.add_routes(app.router, prefix, queues_service)
-        config.add_routes(app.router, prefix, reloading)
-        calendar.add_routes(app.router, prefix, clock)
-        if tokens is not None:
-            token_routes.add_routes(app.router, prefix, tokens)
+        jobs.add_routes(app.router, prefix, services.jobs)
+        schedules.add_routes(app.router, prefix, services.schedules, services.jobs)
+        buffers.add_routes(app.router, prefix, services.buffers)
+        queues.add_routes(app.router, prefix, services.queues)
+        config.add_routes(app.router, prefix, services.reloading)
+        system.add_routes(app.router, prefix, services.system)
+        calendar.add_routes(app.router, prefix, services.clock)
+        if services.tokens is not None:
+            token_routes.add_routes(app.router, prefix, services.tokens)
     return app
 
 

@@ -1,4 +1,4 @@
-"""`/healthz`, `/readyz` and `/status`: how the daemon is."""
+"""`/healthz`, `/readyz`, `/status` and `/summary`: how the daemon is."""
 
 from functools import partial
 from typing import Any, Protocol
@@ -19,6 +19,9 @@ class System(Protocol):
     def status(self) -> dict[str, Any]:
         """Return what `/v1/status` answers."""
 
+    async def summary(self) -> dict[str, Any]:
+        """Return what `/v1/summary` answers."""
+
 
 def add_routes(router: web.UrlDispatcher, prefix: str, system: System) -> None:
     """Add the routes under `prefix`; the probes have no other name."""
@@ -26,6 +29,7 @@ def add_routes(router: web.UrlDispatcher, prefix: str, system: System) -> None:
         router.add_get("/healthz", healthz)
         router.add_get("/readyz", partial(readyz, system))
     router.add_get(f"{prefix}/status", partial(status, system))
+    router.add_get(f"{prefix}/summary", partial(summary, system))
 
 
 async def healthz(_request: web.Request) -> web.Response:
@@ -42,3 +46,8 @@ async def readyz(system: System, _request: web.Request) -> web.Response:
 async def status(system: System, request: web.Request) -> web.Response:
     params(request)
     return json_response(system.status())
+
+
+async def summary(system: System, request: web.Request) -> web.Response:
+    params(request)
+    return json_response(await system.summary())

@@ -29,6 +29,7 @@ class Answer(NamedTuple):
 
     status: int
     document: Any
+    raw: bytes = b""
 
 
 class Client:
@@ -41,6 +42,10 @@ class Client:
         self._token = token
         self._hint = hint
         self._answer_s = answer_s
+
+    def hurried(self, answer_s: float) -> "Client":
+        """Return the same with less patience."""
+        return Client(self.place, self._token, self._hint, answer_s=answer_s)
 
     def get(self, path: str, query: Mapping[str, str] | None = None, *, expects: str) -> Any:
         """Return the document at `path` under `/v1`; it has the key `expects`."""
@@ -66,7 +71,7 @@ class Client:
         if status < HTTPStatus.MULTIPLE_CHOICES:
             if not isinstance(document, dict) or expects not in {"", *document}:
                 raise self._stranger(status, headers)
-            return Answer(status, document)
+            return Answer(status, document, raw)
         error = document.get("error") if isinstance(document, dict) else None
         if not isinstance(error, dict) or not isinstance(error.get("message"), str):
             raise self._stranger(status, headers)

@@ -25,7 +25,7 @@ _DIVISIBLE: Final = (400, 413)  # refusals of a whole call, for which one line m
 def create_all(client: Client, name: str, skip: int, output: str) -> None:
     """Create the jobs in a file; exit with 1 if any was refused; raise what ended it half-way."""
     batch = Batch(client, output)
-    with _open(name) as stream:
+    with open_file(name, "--batch") as stream:
         try:
             for call in calls(islice(entries(stream), skip, None)):
                 batch.send(call)
@@ -146,10 +146,11 @@ def _refusal(status: int, code: str, message: str) -> dict[str, Any]:
     return {"status": status, "error": {"code": code, "message": message, "details": []}}
 
 
-def _open(name: str) -> AbstractContextManager[BinaryIO]:
+def open_file(name: str, hint: str) -> AbstractContextManager[BinaryIO]:
+    """Open the file that `hint` was given as, or stdin; raise click's usage error."""
     if name == "-":
         return nullcontext(sys.stdin.buffer)
     try:
         return Path(name).open("rb")
     except OSError as err:
-        raise click.BadParameter(f"{name} cannot be read: {err.strerror}", param_hint="--batch") from err
+        raise click.BadParameter(f"{name} cannot be read: {err.strerror}", param_hint=hint) from err

@@ -15,11 +15,17 @@ from fliqd.errors import FliqdError
 COMMANDS: Final = {
     "serve": ("fliqd.cli.serve", "Run the daemon in the foreground."),
     "status": ("fliqd.cli.status", "Show how the daemon is."),
+    "doctor": ("fliqd.cli.doctor", "Say what is wrong around the daemon, and what to do."),
     "jobs": ("fliqd.cli.jobs", "Create, read and change jobs."),
     "schedules": ("fliqd.cli.schedules", "Create, read and change schedules."),
     "tokens": ("fliqd.cli.tokens", "Create, list and revoke API tokens."),
     "cron": ("fliqd.cli.cron", "Explain a cron expression, and show its next runs."),
-    "config": ("fliqd.cli.config", "Begin and check a configuration."),
+    "config": ("fliqd.cli.config", "Begin, check, compare, apply and show the configuration."),
+    "backup": ("fliqd.cli.backup", "Write everything into one file, while the daemon runs; or verify one."),
+    "restore": ("fliqd.cli.restore", "Put a backup back."),
+    "upgrade-check": ("fliqd.cli.upgrade_check", "Say what this version would do to the store and the configuration."),
+    "export": ("fliqd.cli.export_file", "Write jobs as lines of JSON."),
+    "import": ("fliqd.cli.import_file", "Make the jobs of an export again."),
 }
 INTERRUPTED: Final = 130  # what a shell makes of SIGINT
 PIPE_CLOSED: Final = 141  # and of SIGPIPE

@@ -56,13 +56,3 @@ def milliseconds(ms: int | None) -> str:
     if ms < 1_000:  # noqa: PLR2004 -- where seconds begin
         return f"{ms} ms"
     return f"{ms / 1000:.1f} s" if ms < 60_000 else span(ms / 1000)  # noqa: PLR2004 -- and minutes
-
-
-def size(count: int) -> str:
-    """Write bytes in the unit that leaves a number below 1024."""
-    number = float(count)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if number < 1024:  # noqa: PLR2004 -- the step between units
-            return f"{number:.1f} {unit}" if number < 10 and unit != "B" else f"{number:.0f} {unit}"  # noqa: PLR2004
-        number /= 1024
-    return f"{number:.1f} TiB"

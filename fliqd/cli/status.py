@@ -7,7 +7,8 @@ import click
 from fliqd.cli import moments
 from fliqd.cli.client import Client
 from fliqd.cli.connect import with_client
-from fliqd.cli.output import TABLE, example, is_for_people, show_document, show_pairs, with_output
+from fliqd.cli.output import TABLE, clean, example, is_for_people, show_document, show_pairs, with_output
+from fliqd.core.sizes import format_size
 from fliqd.errors import FliqdError
 
 
@@ -25,7 +26,9 @@ def command(client: Client, output: str) -> None:
     else:
         show_document(status, output)
     if status.get("status") != "ok":
-        raise FliqdError(f"the daemon at {client.place.url} is failing; its log says why")
+        problem = status.get("problem")
+        why = f": {clean(str(problem))}" if problem else "; its log says why"
+        raise FliqdError(f"the daemon at {client.place.url} is failing{why}")
 
 
 def _sides(url: str, status: dict[str, Any]) -> list[tuple[str, str]]:
@@ -38,6 +41,6 @@ def _sides(url: str, status: dict[str, Any]) -> list[tuple[str, str]]:
         ("in flight", str(status.get("in_flight"))),
         ("backlog", str(status.get("backlog"))),
         ("next due", next_due),
-        ("store", f"{moments.size(store.get('bytes', 0))} in {store.get('path')}"),
+        ("store", f"{format_size(store.get('bytes', 0))} in {store.get('path')}"),
         ("config", status.get("config") or "no file, all defaults"),
     ]

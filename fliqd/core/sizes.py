@@ -19,3 +19,13 @@ def parse_size(value: object) -> int:
     if match is None:
         raise ValueError(f"expected {EXPECTED}")
     return int(match[1]) * UNITS[match[2]]
+
+
+def format_size(count: int) -> str:
+    """Write bytes in the unit that leaves a number below 1024."""
+    number = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if number < 1024:  # noqa: PLR2004 -- the step between units
+            return f"{number:.1f} {unit}" if number < 10 and unit != "B" else f"{number:.0f} {unit}"  # noqa: PLR2004
+        number /= 1024
+    return f"{number:.1f} TiB"

@@ -169,7 +169,7 @@ class BufferService:
         """Return items, newest first, and the pk to go on before, None at the end; raise NotFoundError."""
         await self._buffers.get(buffer_id)
         page = await self._buffers.items(buffer_id, status=status, before_pk=before_pk, limit=limit)
-        return page.jobs, page.jobs[-1].pk if page.more else None
+        return page.jobs, page.next_pk
 
     async def executions(self, buffer_id: str, item_id: str) -> Sequence[Execution]:
         """Return the attempts at an item, newest first."""

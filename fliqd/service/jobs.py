@@ -92,7 +92,7 @@ class Jobs:
     async def list(self, where: JobFilter, *, before_pk: int | None, limit: int) -> tuple[list[Job], int | None]:
         """Return jobs, newest first, and the pk to go on before, None at the end."""
         page = await self._store.jobs(where, before_pk=before_pk, limit=limit)
-        return page.jobs, page.jobs[-1].pk if page.more else None
+        return page.jobs, page.next_pk
 
     async def update(self, job_id: str, asked: Asked) -> Job:
         """Change a waiting job; a change of its time makes it wait for that, even within its retries."""

@@ -39,10 +39,13 @@ class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Page(msgspec.Struct, frozen=True):
-    """A part of a list, and whether there is more of it."""
+    """A part of a list, and the key to go on before, None at the end.
+
+    A row that has changed while the page was read may be missing from it, so the key is not that of the last row.
+    """
 
     jobs: list[Job]
-    more: bool
+    next_pk: int | None
 
 
 class Created(msgspec.Struct, frozen=True):
@@ -114,6 +117,16 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
     scopes: tuple[str, ...]
     created_ms: int
     last_used_ms: int | None = None
+
+
+class Counts(msgspec.Struct, frozen=True):
+    """How many jobs stand where; `first_due_ms` is when the first of those that wait is due."""
+
+    waiting: int
+    running: int
+    finished: int  # since the instant that was asked for, and still kept
+    failed: int  # of them
+    first_due_ms: int | None
 
 
 class BufferCounts(NamedTuple):
@@ -330,6 +343,9 @@ class Store(Protocol):
 
     async def nth_newest_finish_ms(self, n: int) -> int | None:
         """Return when the finished job finished that has `n` newer ones, None if there are no more than `n`."""
+
+    async def counts(self, *, since_ms: int) -> Counts:
+        """Return how many jobs stand where, and have ended since then."""
 
     async def used_bytes(self) -> int:
         """Return what jobs take within the store; what deleted ones left is not counted."""

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from fliqd.cli import moments, output
+from fliqd.core.sizes import format_size
 
 from .running import PROGRAM, Daemon
 
@@ -110,7 +111,7 @@ def test_measured_times(ms: int | None, words: str) -> None:
 
 @pytest.mark.parametrize(("count", "words"), [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (20 << 20, "20 MiB")])
 def test_sizes(count: int, words: str) -> None:
-    assert moments.size(count) == words
+    assert format_size(count) == words
 
 
 def test_clean_keeps_what_is_harmless() -> None:

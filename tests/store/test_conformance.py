@@ -20,7 +20,7 @@ from fliqd.core.retry import Backoff, BackoffKind
 from fliqd.core.schedule import Misfire, Missed, Schedule, ScheduleStatus, WhileRunning, job_of
 from fliqd.core.settle import Settlement
 from fliqd.errors import ConflictError, NotFoundError
-from fliqd.store.base import Finish, JobFilter, Reconciliation, ScheduleFilter, Step, Store, Token
+from fliqd.store.base import Counts, Finish, JobFilter, Reconciliation, ScheduleFilter, Step, Store, Token
 
 S = JobStatus
 NOW = 1_800_000_000_000
@@ -387,6 +387,18 @@ async def test_the_oldest_finished_jobs_go_first_and_live_ones_never(store: Stor
     assert await store.oldest_finish_ms() is None
     with pytest.raises(NotFoundError):
         await store.executions(jobs[0].id)
+
+
+async def test_counts(store: Store) -> None:
+    jobs = await add(store, *(a_job(number, NOW + number) for number in range(6)))
+    assert await store.counts(since_ms=NOW) == Counts(waiting=6, running=0, finished=0, failed=0, first_due_ms=NOW)
+    claimed = await claim(store, jobs[:4], NOW + 10)
+    for job, status in zip(claimed, (S.SUCCESS, S.FAILED, S.FAILED), strict=False):
+        await store.finish(the_end(job, status))
+    seen = await store.counts(since_ms=0)
+    assert seen == Counts(waiting=2, running=1, finished=3, failed=2, first_due_ms=NOW + 4)
+    later = await store.counts(since_ms=NOW + 86_400_000)
+    assert (later.finished, later.failed) == (0, 0)
 
 
 # Schedules

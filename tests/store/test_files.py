@@ -6,10 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import structlog
 
-from fliqd.errors import StoreIOError, StoreUnusableError
+from fliqd.errors import ConfigError, StoreIOError, StoreUnusableError
 from fliqd.store.base import JobFilter
-from fliqd.store.sqlite import schema
+from fliqd.store.sqlite import filesystem, schema
 from tests.store.conftest import open_sqlite
 from tests.store.test_conformance import a_job
 
@@ -168,3 +169,62 @@ async def test_upgraded_and_fresh_are_the_same(path: Path, tmp_path: Path, monke
             shapes.append(plain.execute("SELECT type, name, sql FROM sqlite_schema ORDER BY name").fetchall())
         plain.close()
     assert shapes[0] == shapes[1]
+
+
+MOUNTS = """\
+22 1 254:1 / / rw,relatime shared:1 - ext4 /dev/vda1 rw
+30 22 0:25 / /mnt rw - tmpfs tmpfs rw
+31 30 0:30 / /mnt/my\\040nas rw,relatime shared:9 master:2 - nfs4 nas:/export rw,vers=4.2
+32 22 0:31 / /srv rw - cifs //nas/srv rw
+33 22 254:2 / /srv rw - xfs /dev/vdb rw
+not a line of it
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/var/lib/fliqd", "ext4"),
+        ("/mnt/my nas/fliqd", "nfs4"),
+        ("/mnt/my nas", "nfs4"),
+        ("/mnt/my nasty", "tmpfs"),
+        ("/srv/x", "xfs"),
+    ],
+)
+def test_which_file_system_a_path_is_on(path: str, kind: str) -> None:
+    assert filesystem.kind_in(MOUNTS, Path(path)) == kind
+
+
+def test_a_file_system_that_is_there(tmp_path: Path) -> None:
+    assert filesystem.kind_of(Path("/proc/self")) == "proc"
+    assert filesystem.kind_of(tmp_path) not in {"", *filesystem.NETWORK}
+
+
+async def test_a_store_over_the_network_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(f"1 0 0:1 / / rw - ext4 x rw\n2 1 0:2 / {tmp_path}/nas rw - nfs4 nas:/ rw\n")
+    monkeypatch.setattr(filesystem, "MOUNTS", mounts)
+    with pytest.raises(ConfigError, match=r"store\.path: .*/nas/fliqd\.db is on nfs4.*a disk of this machine"):
+        await open_sqlite(tmp_path / "nas" / "fliqd.db", [])
+    assert list((tmp_path / "nas").iterdir()) == []
+    (tmp_path / "link").symlink_to(tmp_path / "nas")
+    with pytest.raises(ConfigError):
+        await open_sqlite(tmp_path / "link" / "fliqd.db", [])
+
+
+async def test_a_copy_set_aside_is_named_with_the_way_back(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = schema.migrations()
+    later = known[-1][0] + 1
+    monkeypatch.setattr(schema, "migrations", lambda: [*known, (later, "CREATE TABLE more (x TEXT) STRICT")])
+    with structlog.testing.capture_logs() as said:
+        await (await open_sqlite(path, [])).close()
+    copy = f"{path}.schema-{known[-1][0]}"
+    [event] = [event for event in said if event["event"] == "store.set_aside"]
+    assert event["copy"] == copy
+    assert event["way_back"].endswith(f"fliqd restore {copy}")
+    monkeypatch.undo()
+    with pytest.raises(StoreUnusableError, match=f"newer version.*`fliqd restore {copy}`.*is not in it"):
+        await open_sqlite(path, [])
+    Path(copy).unlink()
+    with pytest.raises(StoreUnusableError, match="`fliqd restore` and a backup from before the upgrade"):
+        await open_sqlite(path, [])

@@ -1,5 +1,6 @@
 """What is particular about the SQLite store: its files, its schema, its plans."""
 
+import asyncio
 import re
 import sqlite3
 import stat
@@ -7,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from fliqd.core import lifecycle
+from fliqd.core.model import JobStatus
 from fliqd.errors import FliqdError, StoreInUseError, StoreUnusableError
 from fliqd.store.base import JobFilter
 from fliqd.store.sqlite import queries, schema
@@ -123,3 +126,33 @@ async def test_the_schema_restates_the_states(path: Path) -> None:
         with pytest.raises(sqlite3.IntegrityError):
             plain.execute(f"UPDATE job SET {wrong}")  # noqa: S608 -- texts of this test
     plain.close()
+
+
+def test_a_summary_reads_indexes_alone(tmp_path: Path) -> None:
+    """A million jobs are counted within milliseconds only as long as the table is not touched."""
+    with sqlite3.connect(tmp_path / "fliqd.db", isolation_level=None) as plain:
+        schema.migrate(plain)
+        plan = [row[3] for row in plain.execute("EXPLAIN QUERY PLAN " + queries.load()["counts"], {"since_ms": 0})]
+    plain.close()
+    assert [step for step in plan if "job" in step and "USING COVERING INDEX" not in step] == []
+
+
+async def test_a_page_is_right_while_its_rows_change(path: Path) -> None:
+    """What is read twice is no snapshot: a list answered 500 when all its rows had changed in between."""
+    store = await open_sqlite(path, [])
+    made = [a_job(number) for number in range(40)]
+    await store.create_jobs(made)
+    pages = 0
+
+    async def change() -> None:
+        for job in made:
+            await store.change_job(job.id, lambda found: lifecycle.cancel(found, NOW))
+
+    changing = asyncio.create_task(change())
+    while not changing.done():
+        page = await store.jobs(JobFilter(status=JobStatus.SCHEDULED), before_pk=None, limit=20)
+        assert len(page.jobs) <= 20
+        pages += 1
+    await changing
+    assert pages > 1
+    await store.close()

@@ -168,7 +168,8 @@ class SqliteBuffers:
         values = {"id": buffer_id, "before_pk": BEFORE_ALL if before_pk is None else before_pk, "limit": limit + 1}
         more = "" if status is None else "AND status = :status"
         found = await self._read("items_newest_first", {**values, "status": status and str(status)}, more)
-        return Page([rows.job(row) for row in found[:limit]], more=len(found) > limit)
+        items = [rows.job(row) for row in found[:limit]]
+        return Page(items, items[-1].pk if len(found) > limit else None)
 
     async def counts(self, buffer_id: str) -> BufferCounts:
         found = dict(await self._read("items_counts", {"id": buffer_id}))

@@ -36,6 +36,12 @@ def prepare(path: Path, marker: Path) -> None:
 
     Raises StoreUnusableError with the way out, StoreIOError where the disk refuses.
     """
+    if sqlite3.sqlite_version_info < schema.OLDEST_SQLITE:
+        needed = ".".join(map(str, schema.OLDEST_SQLITE))
+        raise StoreUnusableError(
+            f"this Python has SQLite {sqlite3.sqlite_version} and fliqd needs {needed}: use another Python, or the"
+            " build of fliqd that brings its own"
+        )
     known = _read_marker(marker)
     try:
         fresh = not path.exists() or path.stat().st_size == 0
@@ -43,7 +49,8 @@ def prepare(path: Path, marker: Path) -> None:
             what = "is empty" if path.exists() else "is not there"
             raise StoreUnusableError(
                 f"the store {path} {what}, although there was one since {known.made_at} (at {known.path}): put it"
-                f" back, or a backup of it, or set store.path to where it is; to start anew, delete {marker}"
+                " back, or a backup of it (`fliqd restore FILE`), or set store.path to where it is; to start anew,"
+                f" delete {marker}"
             )
         if not fresh:
             _check_header(path)
@@ -57,7 +64,7 @@ def prepare(path: Path, marker: Path) -> None:
         finally:
             connection.close()
     except sqlite3.Error as err:
-        raise _refusal(path, err) from err
+        raise refusal(path, err) from err
     except OSError as err:
         raise StoreIOError(f"the store {path} cannot be opened: {err.strerror}") from err
     if known is not None and known.store_id != store_id:
@@ -66,7 +73,7 @@ def prepare(path: Path, marker: Path) -> None:
             f" set store.path to the right one; to use this one from now on, delete {marker}"
         )
     if known is None or known.path != str(path):
-        _write_marker(marker, Marker(store_id, str(path), time.strftime("%Y-%m-%d", time.gmtime())))
+        write_marker(marker, Marker(store_id, str(path), today()))
 
 
 def _check_header(path: Path) -> None:
@@ -92,13 +99,13 @@ def _open(connection: sqlite3.Connection, path: Path, *, fresh: bool) -> str:
     if fresh:
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # has to be said before the first table
     else:
-        _check_owner(connection, path)
+        check_owner(connection, path)
     connection.execute("PRAGMA journal_mode = WAL")
     applied, newest = schema.version(connection), schema.newest()
     if applied > newest:
         raise StoreUnusableError(
             f"the store {path} has schema {applied} and this fliqd knows {newest}: it was written by a newer version;"
-            f" install that one again, or put back the copy that was set aside before the upgrade ({path}.schema-*)"
+            f" install that one again, or go back {way_back(path, newest)}"
         )
     if 0 < applied < newest:
         _set_aside(connection, path, applied)
@@ -111,7 +118,8 @@ def _open(connection: sqlite3.Connection, path: Path, *, fresh: bool) -> str:
     return store_id
 
 
-def _check_owner(connection: sqlite3.Connection, path: Path) -> None:
+def check_owner(connection: sqlite3.Connection, path: Path) -> None:
+    """Raise StoreUnusableError for a SQLite file of another program; an empty one may become a store."""
     application_id = connection.execute("PRAGMA application_id").fetchone()[0]
     tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
     if application_id != schema.APPLICATION_ID and tables:
@@ -122,18 +130,52 @@ def _check_owner(connection: sqlite3.Connection, path: Path) -> None:
 
 def _set_aside(connection: sqlite3.Connection, path: Path, applied: int) -> None:
     """Keep a copy from before an upgrade: whole, on disk, and complete before it gets its name."""
-    copy = path.with_name(f"{path.name}.schema-{applied}")
+    copy = aside_name(path, applied)
     unfinished = copy.with_name(copy.name + ".part")
     unfinished.unlink(missing_ok=True)
-    connection.execute("VACUUM INTO ?", (str(unfinished),))
-    unfinished.chmod(0o600)
-    _sync(unfinished)
+    try:
+        connection.execute("VACUUM INTO ?", (str(unfinished),))
+        unfinished.chmod(0o600)
+        sync(unfinished)
+    except (sqlite3.Error, OSError) as err:
+        unfinished.unlink(missing_ok=True)  # a full disk needs the room
+        if isinstance(err, sqlite3.Error) and isinstance(found := refusal(path, err), StoreUnusableError):
+            raise found from err
+        raise StoreIOError(
+            f"the store {path} was not upgraded, and is as it was: no copy of it could be set aside first ({err});"
+            f" {path.parent} needs room for as much again, see `fliqd upgrade-check`"
+        ) from err
     unfinished.replace(copy)
-    _sync(path.parent)
-    log.info("store.set_aside", copy=str(copy), schema=applied, upgrading_to=schema.newest())
+    sync(path.parent)
+    log.info(
+        "store.set_aside",
+        copy=str(copy),
+        schema=applied,
+        upgrading_to=schema.newest(),
+        way_back=f"stop fliqd, install the version before, run: fliqd restore {copy}",
+    )
 
 
-def _refusal(path: Path, err: sqlite3.Error) -> StoreUnusableError | StoreIOError:
+def aside_name(path: Path, applied: int) -> Path:
+    """Return where a copy of a store goes before it is upgraded from a schema."""
+    return path.with_name(f"{path.name}.schema-{applied}")
+
+
+def way_back(path: Path, newest: int) -> str:
+    """Say which copy this version can use, and how."""
+    for number in range(newest, 0, -1):
+        copy = aside_name(path, number)
+        if copy.exists():
+            made = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(copy.stat().st_mtime))
+            return (
+                f"with `fliqd restore {copy}`, the copy set aside before the upgrade ({made}): what happened since is"
+                " not in it"
+            )
+    return "with `fliqd restore` and a backup from before the upgrade"
+
+
+def refusal(path: Path, err: sqlite3.Error) -> StoreUnusableError | StoreIOError:
+    """Say what an error of SQLite means for a store that was to be opened or read."""
     name = str(getattr(err, "sqlite_errorname", ""))
     if name.startswith(("SQLITE_IOERR", "SQLITE_FULL", "SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_BUSY")):
         return StoreIOError(
@@ -144,9 +186,14 @@ def _refusal(path: Path, err: sqlite3.Error) -> StoreUnusableError | StoreIOErro
 
 def _damaged(path: Path, how: str) -> StoreUnusableError:
     return StoreUnusableError(
-        f"the store {path} is damaged: {how}. Put back a backup, or save what can be read with"
+        f"the store {path} is damaged: {how}. Put back a backup (`fliqd restore FILE`), or save what can be read with"
         f" `sqlite3 {path} .recover | sqlite3 recovered.db`"
     )
+
+
+def today() -> str:
+    """Return the date that a marker remembers."""
+    return time.strftime("%Y-%m-%d", time.gmtime())
 
 
 def _read_marker(marker: Path) -> Marker | None:
@@ -160,20 +207,22 @@ def _read_marker(marker: Path) -> Marker | None:
         ) from err
 
 
-def _write_marker(marker: Path, content: Marker) -> None:
+def write_marker(marker: Path, content: Marker) -> None:
+    """Remember a store, on disk before anyone relies on it."""
     new = marker.with_name(marker.name + ".new")
     try:
         fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with os.fdopen(fd, "wb") as file:
             file.write(msgspec.json.encode(content) + b"\n")
-        _sync(new)
+        sync(new)
         new.replace(marker)
-        _sync(marker.parent)
+        sync(marker.parent)
     except OSError as err:
         raise StoreIOError(f"{marker} cannot be written: {err.strerror}") from err
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Have a file, or the names in a directory, on disk."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(fd)

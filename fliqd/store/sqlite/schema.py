@@ -18,6 +18,7 @@ COLUMNS: Final = {
     "schedule": rows.SCHEDULE_COLUMNS,
     "buffer": rows.BUFFER_COLUMNS,
 }
+OLDEST_SQLITE: Final = (3, 38, 0)  # the one with ->>
 _NUMBERED: Final = re.compile(r"(\d{4})_\w+\.sql")
 
 

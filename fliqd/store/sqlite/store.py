@@ -16,8 +16,8 @@ from fliqd.core.delivery import ErrorCode
 from fliqd.core.due_heap import DueEntry
 from fliqd.core.model import FINAL, HELD_MS, MOST_CRASHES, QUARANTINE, Execution, Job, JobStatus, lane_of
 from fliqd.errors import ConflictError, FliqdError, NotFoundError, UnavailableError
-from fliqd.store.base import Created, Finish, JobFilter, Page, Token
-from fliqd.store.sqlite import buffers, files, queries, rows, schedules
+from fliqd.store.base import Counts, Created, Finish, JobFilter, Page, Token
+from fliqd.store.sqlite import buffers, files, filesystem, queries, rows, schedules
 from fliqd.store.sqlite.buffers import SqliteBuffers
 from fliqd.store.sqlite.lock import StoreLock
 from fliqd.store.sqlite.schedules import SqliteSchedules
@@ -115,6 +115,7 @@ class SqliteStore:
         Raises StoreInUseError, StoreUnusableError, StoreIOError.
         """
         path = await asyncio.to_thread(_place, path)
+        filesystem.refuse_network(path)
         lock = StoreLock(path)
         lock.acquire()
         connections: list[aiosqlite.Connection] = []
@@ -263,13 +264,18 @@ class SqliteStore:
         sizes = await self._read("job_sizes_newest_first", values, more)
         room = PAGE_BUDGET
         count = 0
-        for size in sizes[:limit]:
-            room -= size[0]
+        for _, size in sizes[:limit]:
+            room -= size
             if room < 0 and count:
                 break
             count += 1
-        found = await self._read("jobs_newest_first", values | {"limit": count}, more) if count else []
-        return Page([rows.job(row) for row in found], more=count < len(sizes))
+        if not count:
+            return Page([], None)
+        # What is created meanwhile is newer than the first, and belongs on no page after it.
+        last_pk = sizes[count - 1][0]
+        values |= {"before_pk": sizes[0][0] + 1, "limit": count}
+        found = await self._read("jobs_newest_first", values, f"AND pk >= {last_pk} {more}")
+        return Page([rows.job(row) for row in found], last_pk if count < len(sizes) else None)
 
     async def change_job(self, job_id: str, change: Callable[[Job], Job]) -> Job:
         return await self._writer.write(self._change, _Change(job_id, change))
@@ -487,6 +493,9 @@ class SqliteStore:
     async def nth_newest_finish_ms(self, n: int) -> int | None:
         found = await self._read("finished_nth_newest", {"n": n})
         return found[0][0] if found else None
+
+    async def counts(self, *, since_ms: int) -> Counts:
+        return Counts(*(await self._read("counts", {"since_ms": since_ms}))[0])
 
     async def used_bytes(self) -> int:
         used = int((await self._read("pages_used", {}))[0][0])

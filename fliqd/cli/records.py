@@ -1,0 +1,128 @@
+"""What an export holds: a table of the kinds of records, and how each is made again.
+
+The first line says that it is an export, the last one how many records came before it, so that one which was cut off is
+told from a whole one.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from fliqd.cli.batch_file import Entry
+from fliqd.core.drafts import JobDraft
+from fliqd.core.times import parse_time
+
+FORMAT: Final = 1
+HEAD, END, EXECUTION = "export", "end", "execution"
+MASK: Final = "***"  # what a token that may only read sees of a secret
+WAITING: Final = "scheduled"
+IMPORTABLE: Final = (WAITING, "running", "failed")
+_PAST_MS: Final = 60_000  # the API takes a time that recent
+
+Record = Mapping[str, msgspec.Raw]
+
+
+class Choices(NamedTuple):
+    """What of an export is made again."""
+
+    statuses: frozenset[str] = frozenset({WAITING})
+    skip_late: bool = False
+
+
+class LeftOut(NamedTuple):
+    """A record that is not made again, and why."""
+
+    why: str
+
+
+class Kind(NamedTuple):
+    """Records of one kind: where they are listed and made, and what of one a create takes."""
+
+    many: str  # the key of the list, and the last part of its path
+    fields: tuple[str, ...]
+    adapt: Callable[[Record, Choices, int], dict[str, Any] | LeftOut]  # what differs from the record in its create
+    in_batches: bool  # whether there is a call that makes many
+    details: tuple[str, str] | None = None  # (kind, key) of a list below each
+
+
+def job_again(job: Record, choices: Choices, now_ms: int) -> dict[str, Any] | LeftOut:
+    """Say what a job's create has that the job has not; None for what it has no more."""
+    status = _text(job, "status")
+    if status not in choices.statuses:
+        return LeftOut(str(status))
+    if masked := masked_headers(job):
+        raise ValueError(f"headers.{masked[0]}: was masked at the export; export with a token that may write")
+    changes: dict[str, Any] = {"idempotency_key": _text(job, "idempotency_key") or f"import:{_text(job, 'id')}"}
+    due = _text(job, "next_attempt_at") or _text(job, "scheduled_at")
+    due_ms = parse_time(due or "")
+    if status == WAITING and due_ms >= now_ms - _PAST_MS:
+        changes["scheduled_at"] = due
+    elif status == WAITING and choices.skip_late:
+        return LeftOut("late")
+    else:
+        changes |= {"scheduled_at": None, "delay": 0}
+        due_ms = now_ms
+    expires = _text(job, "expires_at")
+    if expires is not None and parse_time(expires) < due_ms:
+        return LeftOut("expired")
+    if status != "failed":
+        spent = msgspec.json.decode(job.get("attempts", b"0"), type=int)
+        changes["max_retries"] = max(0, msgspec.json.decode(job.get("max_retries", b"0"), type=int) - spent)
+    return changes
+
+
+# The one place to name another kind in; they are exported and imported in this order.
+KINDS: Final[dict[str, Kind]] = {
+    "job": Kind("jobs", JobDraft.__struct_fields__, job_again, in_batches=True, details=(EXECUTION, "executions")),
+}
+
+
+def create_of(name: str, record: Record, choices: Choices, now_ms: int) -> bytes | LeftOut:
+    """Return the document that makes a record of this kind again; raise ValueError for one that cannot be."""
+    if name not in KINDS:
+        raise ValueError(f"has the kind {name!r}, which this version does not know")
+    kind = KINDS[name]
+    try:
+        changes = kind.adapt(record, choices, now_ms)
+        if isinstance(changes, LeftOut):
+            return changes
+        same = {name: record[name] for name in kind.fields if bytes(record.get(name, b"null")) != b"null"}
+        sent = {name: value for name, value in (same | changes).items() if value is not None}
+        return msgspec.json.encode(sent)
+    except msgspec.MsgspecError as err:
+        raise ValueError(f"is no record of an export: {err}") from err
+
+
+def line(kind: str, record: msgspec.Raw) -> bytes:
+    """Write a record as one line: line breaks inside are between tokens, and become spaces."""
+    text = bytes(record)
+    if b"\n" in text or b"\r" in text:
+        text = text.replace(b"\n", b" ").replace(b"\r", b" ")
+    return b'{"kind":"%s","%s":%s}\n' % (kind.encode(), kind.encode(), text)
+
+
+def parse(entry: Entry) -> tuple[str, Record]:
+    """Return the kind of a line and what it holds; raise ValueError."""
+    if entry.problem is not None:
+        raise ValueError(entry.problem)
+    try:
+        top = msgspec.json.decode(entry.text, type=dict[str, msgspec.Raw])
+        kind = _text(top, "kind")
+        if kind is None:
+            raise ValueError("has no kind: it is no line of an export; plain jobs go to `fliqd jobs create --batch`")
+        if kind not in top:
+            return kind, top
+        return kind, msgspec.json.decode(top[kind], type=dict[str, msgspec.Raw])
+    except msgspec.MsgspecError as err:
+        raise ValueError(f"is no line of an export: {err}") from err
+
+
+def masked_headers(record: Record) -> list[str]:
+    """Return the names of headers whose values the export was not shown."""
+    headers = msgspec.json.decode(record.get("headers", b"{}"), type=dict[str, Any])
+    return [name for name, value in headers.items() if value == MASK]
+
+
+def _text(record: Record, name: str) -> str | None:
+    return msgspec.json.decode(record.get(name, b"null"), type=str | None)

@@ -1,0 +1,101 @@
+"""Who can reach the daemon, what asks them for a token, and whom the daemon may call."""
+
+import socket
+import ssl
+import time
+from collections.abc import Iterator
+from typing import Final
+
+from fliqd.core.urls import check_url
+from fliqd.doctor.finding import Finding, Subject, note, ok, warning, wrong
+from fliqd.settings import Listen
+from fliqd.store.sqlite.lock import holder
+
+PATIENCE_S: Final = 5.0
+SOON_S: Final = 14 * 86_400
+HTTPS_PORT: Final = 443
+
+
+def network(subject: Subject) -> Iterator[Finding]:
+    settings = subject.config.settings
+    yield from _listen(subject)
+    if settings.auth.mode == "none":
+        yield note("tokens", "auth.mode is none: every user and program of this machine may do everything")
+    else:
+        yield ok("tokens", "every call needs a token")
+    yield _egress(subject)
+    if settings.server.public_url.startswith("https://"):
+        yield certificate(settings.server.public_url)
+
+
+def _listen(subject: Subject) -> Iterator[Finding]:
+    places = subject.config.settings.server.listen
+    shown = ", ".join(place.url for place in places)
+    runs = subject.status is not None or holder(subject.config.store_path.resolve()) is not None
+    taken = [] if runs else [place for place in places if _answers(place)]
+    wide = [place.url for place in places if not place.is_local]
+    if taken:
+        yield wrong(
+            "listen",
+            f"something answers at {taken[0].url}, and it is not this fliqd",
+            "stop it, or set server.listen to another address; `ss -ltnp` says what it is",
+        )
+    elif wide:
+        yield warning(
+            "listen",
+            f"{', '.join(wide)} can be reached from other machines, and tokens go over the wire as they are",
+            "put a proxy with TLS before it and listen on loopback, unless that network is trusted",
+        )
+    else:
+        yield ok("listen", f"{shown}, for this machine alone")
+
+
+def _answers(place: Listen) -> bool:
+    if place.path or not place.port:
+        return False
+    try:
+        with socket.create_connection((place.host, place.port), timeout=PATIENCE_S):
+            return True
+    except OSError:
+        return False
+
+
+def _egress(subject: Subject) -> Finding:
+    egress = subject.config.settings.egress
+    parts = [f"policy {egress.policy}"]
+    parts += [f"{name} {len(entries)}" for name, entries in (("allow", egress.allow), ("deny", egress.deny)) if entries]
+    if egress.allow_ports:
+        parts.append(f"ports {', '.join(map(str, sorted(egress.allow_ports)))}")
+    if egress.follow_redirects:
+        parts.append(f"{egress.follow_redirects} redirects followed")
+    says = "; ".join(parts)
+    if egress.policy == "open":
+        return warning(
+            "egress",
+            f"{says}: jobs may call every address, a cloud's metadata service too",
+            "set egress.policy to home or public, and name exceptions in egress.allow",
+        )
+    return ok("egress", says)
+
+
+def certificate(url: str) -> Finding:
+    """Look at the certificate of whoever answers at an https URL."""
+    target = check_url(url)
+    where = f"{target.host}:{target.port or HTTPS_PORT}"
+    do = "renew it, and see that the proxy reads the new one"
+    try:
+        with (
+            socket.create_connection((target.host, target.port or HTTPS_PORT), timeout=PATIENCE_S) as raw,
+            ssl.create_default_context().wrap_socket(raw, server_hostname=target.host) as tls,
+        ):
+            ends = str((tls.getpeercert() or {}).get("notAfter"))
+    except ssl.SSLCertVerificationError as err:
+        return wrong("certificate", f"that of {where} is not trusted: {err.verify_message}", do)
+    except (OSError, ValueError) as err:
+        return warning(
+            "certificate", f"{where}, of server.public_url, does not answer: {err}", "see that the proxy runs"
+        )
+    left_s = ssl.cert_time_to_seconds(ends) - time.time()
+    if left_s < SOON_S:
+        return warning("certificate", f"that of {where} ends on {ends}", do)
+    return ok("certificate", f"that of {where} is good until {ends}")
