@@ -11,7 +11,7 @@ import pytest
 
 from fliqd.api import quick
 from fliqd.api.server import MOST_HELD
-from tests.support import RunningDaemon, Target, until
+from tests.support import PATIENCE_S, RunningDaemon, Target, until
 
 QUIET_S = 0.25  # how long nothing comes before a test takes it that nothing will
 LAST = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
@@ -174,17 +174,23 @@ class Line:
         self.reader = reader
         self.writer = writer
 
-    async def rest(self) -> bytes:
+    async def rest(self, quiet_s: float = QUIET_S) -> bytes:
         """Return what comes until the connection is closed or nothing comes any more, and whether it is good then."""
         received = b""
         try:
             with contextlib.suppress(ConnectionError):
-                while part := await asyncio.wait_for(self.reader.read(65536), QUIET_S):
+                while part := await asyncio.wait_for(self.reader.read(65536), quiet_s):
                     received += part
         except TimeoutError:
             self.writer.write(LAST)
             with contextlib.suppress(ConnectionError, TimeoutError):
-                received += b"(open)" + await asyncio.wait_for(self.reader.read(), QUIET_S)
+                received += b"(open)" + await asyncio.wait_for(self.reader.read(), quiet_s)
+        self.writer.close()
+        return received
+
+    async def to_the_end(self) -> bytes:
+        """Return what comes until the connection is closed."""
+        received = await asyncio.wait_for(self.reader.read(), PATIENCE_S)
         self.writer.close()
         return received
 
@@ -199,11 +205,11 @@ async def connect(fliqd: RunningDaemon, *, ordinary: bool = False) -> Line:
     return line
 
 
-async def answers(fliqd: RunningDaemon, sent: bytes, *, ordinary: bool = False) -> bytes:
+async def answers(fliqd: RunningDaemon, sent: bytes, *, ordinary: bool = False, quiet_s: float = QUIET_S) -> bytes:
     """Send bytes; return what comes back."""
     line = await connect(fliqd, ordinary=ordinary)
     line.writer.write(sent)
-    return await line.rest()
+    return await line.rest(quiet_s)
 
 
 def same(answer: bytes) -> bytes:
@@ -240,11 +246,18 @@ async def test_both_ways_answer_the_same(fliqd: RunningDaemon, taken: list[bytes
         ordinary = await asyncio.gather(*(answers(fliqd, sent, ordinary=True) for sent in part))
         assert len(taken) == count
         for sent, one, other in zip(part, short, ordinary, strict=True):
-            if b"dempotency" in sent and b" 200 OK" in other:  # the second asks again
-                assert re.findall(rb"job_[0-9a-z]{26}", one) == re.findall(rb"job_[0-9a-z]{26}", other)
-            else:
-                assert same(one) == same(other), sent
+            if not alike(sent, one, other):
+                # A busy machine may be quiet for longer; a real difference is there again.
+                one = await answers(fliqd, sent, quiet_s=2.0)  # noqa: PLW2901
+                other = await answers(fliqd, sent, ordinary=True, quiet_s=2.0)  # noqa: PLW2901
+                assert alike(sent, one, other), (sent, one, other)
     assert len(taken) > 100
+
+
+def alike(sent: bytes, one: bytes, other: bytes) -> bool:
+    if b"dempotency" in sent and b" 200 OK" in other:  # the second asks again
+        return re.findall(rb"job_[0-9a-z]{26}", one) == re.findall(rb"job_[0-9a-z]{26}", other)
+    return same(one) == same(other)
 
 
 async def test_a_key_makes_one_job_on_either_way(fliqd: RunningDaemon, taken: list[bytes]) -> None:
@@ -265,7 +278,7 @@ async def test_it_may_come_in_two_pieces(fliqd: RunningDaemon) -> None:
         line.writer.write((sent + sent)[:place])
         await asyncio.sleep(0)
         line.writer.write((sent + sent)[place:] + LAST)
-        got = await line.rest()
+        got = await line.to_the_end()
         assert re.findall(rb"HTTP/1.1 (\d+)", got) == [b"201", b"201", b"200"], place
 
 
@@ -277,7 +290,8 @@ async def test_more_than_is_held_at_once_is_answered_all_the_same(fliqd: Running
     line.writer.write(sent)
     await asyncio.sleep(0)
     line.writer.write(sent * count)
-    assert (await line.rest()).count(b" 201 Created") == count + 1
+    line.writer.write(LAST)
+    assert (await line.to_the_end()).count(b" 201 Created") == count + 1
 
 
 async def test_a_client_that_leaves_takes_nothing_along(fliqd: RunningDaemon, target: Target) -> None:
@@ -307,4 +321,4 @@ async def test_a_stop_lets_it_be_answered(fliqd: RunningDaemon) -> None:
             break
     await fliqd.stop()
     for got in await asyncio.gather(*asked):
-        assert got == b"" or b" 201 Created" in got or b" 503 " in got
+        assert got in (b"", b"(open)") or b" 201 Created" in got or b" 503 " in got
