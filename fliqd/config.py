@@ -1,33 +1,59 @@
-"""From a TOML file and the environment to settings: everything that is wrong is said at once."""
+"""From a TOML file and the environment to settings and entries: everything that is wrong is said at once."""
 
 import difflib
 import os
-import re
+import time
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 
+from fliqd import declarations
+from fliqd.core.reconciling import Declarations
+from fliqd.core.references import expand, has_references
+from fliqd.declarations import NOTHING
 from fliqd.errors import ConfigError, Problem
-from fliqd.settings import SECTIONS, Settings
+from fliqd.references import lookup_in
+from fliqd.settings import SECTIONS, Settings, defaults_of
 
 ENV_PREFIX: Final = "FLIQD_"
-_REFERENCE: Final = re.compile(r"\$\{(env|file):([^}]*)\}")
+MASK: Final = "***"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """A setting as a person may see it: never a secret, nor what a reference stands for."""
+
+    key: str
+    value: object
+    origin: str  # "default", "file" or the name of a variable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """Settings, where they came from, and where the daemon keeps its files."""
+    """Settings, what the file declares, where they came from, and where the daemon keeps its files."""
 
     settings: Settings
     file: Path | None  # None: no file was found, which is fine
     state_dir: Path
+    declared: Declarations = NOTHING
+    shown: tuple[Shown, ...] = ()
+    explicit: str | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def store_path(self) -> Path:
         """Return the store's file; a relative path is under the state directory."""
         return self.state_dir / self.settings.store.path
+
+    def again(self, text: str | None = None) -> "Config":
+        """Read the configuration anew, or `text` in its place; raise ConfigError. A file that is gone is an error."""
+        if text is not None:
+            return _loaded(_toml(text, "the file"), self.file, self.explicit, self.env)
+        if self.file is not None:
+            return _loaded(_read(self.file), self.file, self.explicit, self.env)
+        return load(self.explicit, self.env)
 
 
 def load(explicit: str | None, env: Mapping[str, str]) -> Config:
@@ -36,10 +62,32 @@ def load(explicit: str | None, env: Mapping[str, str]) -> Config:
     Raises ConfigError with every problem.
     """
     file = find(explicit, env)
-    document: dict[str, Any] = {}
-    if file is not None:
-        document = _read(file)
-    return Config(settings=parse(document, env), file=file, state_dir=state_dir(env))
+    return _loaded({} if file is None else _read(file), file, explicit, env)
+
+
+def load_settings(explicit: str | None, env: Mapping[str, str]) -> Settings:
+    """Read the settings alone: for who talks to the daemon, and may not have what its entries refer to."""
+    file = find(explicit, env)
+    return parse({} if file is None else _read(file), env)
+
+
+def _loaded(document: Mapping[str, Any], file: Path | None, explicit: str | None, env: Mapping[str, str]) -> Config:
+    problems: list[Problem] = []
+    settings = _settings(document, env, problems)
+    defaults = defaults_of(settings)
+    now_ms = time.time_ns() // 1_000_000
+    declared = declarations.read(document, defaults=defaults, lookup=lookup_in(env), now_ms=now_ms, problems=problems)
+    if problems:
+        raise ConfigError(problems)
+    return Config(
+        settings=settings,
+        file=file,
+        state_dir=state_dir(env),
+        declared=declared,
+        shown=tuple(_show(document, env)),
+        explicit=explicit,
+        env=env,
+    )
 
 
 def find(explicit: str | None, env: Mapping[str, str]) -> Path | None:
@@ -65,7 +113,16 @@ def state_dir(env: Mapping[str, str]) -> Path:
 
 def parse(document: Mapping[str, Any], env: Mapping[str, str]) -> Settings:
     """Turn a TOML document into settings, the environment's overrides on top; raise ConfigError."""
-    problems = [_stray(key) for key in document if key not in SECTIONS]
+    problems: list[Problem] = []
+    settings = _settings(document, env, problems)
+    if problems:
+        raise ConfigError(problems)
+    return settings
+
+
+def _settings(document: Mapping[str, Any], env: Mapping[str, str], problems: list[Problem]) -> Settings:
+    problems += [_stray(key) for key in document if key not in (*SECTIONS, *declarations.SECTIONS)]
+    lookup = lookup_in(env)
     overrides = _overrides(env, problems)
     sections = {}
     for name, section in SECTIONS.items():
@@ -85,7 +142,7 @@ def parse(document: Mapping[str, Any], env: Mapping[str, str]) -> Settings:
             else:
                 continue
             try:
-                values[key] = key_field.metadata["parse"](_resolve(raw, env))
+                values[key] = key_field.metadata["parse"](expand(raw, lookup) if isinstance(raw, str) else raw)
             except ValueError as err:
                 shown = "" if key_field.metadata["secret"] else f"got {_shown(raw)}, "
                 problems.append(Problem(where, f"{shown}{err}"))
@@ -93,9 +150,22 @@ def parse(document: Mapping[str, Any], env: Mapping[str, str]) -> Settings:
     settings = Settings(**sections)
     if not problems:
         problems += _together(settings)
-    if problems:
-        raise ConfigError(problems)
     return settings
+
+
+def _show(document: Mapping[str, Any], env: Mapping[str, str]) -> Iterator[Shown]:
+    """Yield every setting as it stands, with where it comes from."""
+    overrides = _overrides(env, [])
+    for name, section in SECTIONS.items():
+        for key in fields(section):
+            origin, raw = "default", key.metadata["raw"]
+            if key.name in document.get(name, {}):
+                origin, raw = "file", document[name][key.name]
+            if f"{name}.{key.name}" in overrides:
+                origin, raw = overrides[f"{name}.{key.name}"]
+            if key.metadata["secret"] and raw and not has_references(raw):
+                raw = MASK
+            yield Shown(key=f"{name}.{key.name}", value=raw, origin=origin)
 
 
 def _together(settings: Settings) -> list[Problem]:
@@ -114,12 +184,18 @@ def _together(settings: Settings) -> list[Problem]:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        with file.open("rb") as stream:
-            return tomllib.load(stream)
+        return _toml(file.read_text(encoding="utf-8"), str(file))
     except OSError as err:
         raise ConfigError([Problem(str(file), f"cannot be read: {err.strerror}")]) from err
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as err:
+    except UnicodeDecodeError as err:
         raise ConfigError([Problem(str(file), f"is not TOML: {err}")]) from err
+
+
+def _toml(text: str, where: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as err:
+        raise ConfigError([Problem(where, f"is not TOML: {err}")]) from err
 
 
 def _overrides(env: Mapping[str, str], problems: list[Problem]) -> dict[str, tuple[str, object]]:
@@ -138,26 +214,7 @@ def _overrides(env: Mapping[str, str], problems: list[Problem]) -> dict[str, tup
     return found
 
 
-def _resolve(value: object, env: Mapping[str, str]) -> object:
-    """Replace `${env:NAME}` and `${file:PATH}` in a text; raise ValueError for one that is missing."""
-    if not isinstance(value, str):
-        return value
-
-    def replace(match: re.Match[str]) -> str:
-        kind, name = match.groups()
-        if kind == "env":
-            if name not in env:
-                raise ValueError(f"the environment has no {name}")
-            return env[name]
-        try:
-            return Path(name).read_text(encoding="utf-8").rstrip("\n")
-        except (OSError, UnicodeDecodeError) as err:
-            raise ValueError(f"the file {name} cannot be read") from err
-
-    return _REFERENCE.sub(replace, value)
-
-
-def _unknown(name: str, known: Mapping[str, object], what: str, prefix: str = "") -> Problem:
+def _unknown(name: str, known: Iterable[str], what: str, prefix: str = "") -> Problem:
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f'did you mean "{near[0]}"?' if near else f"known are {', '.join(known)}"
     return Problem(f"{prefix}{name}", f"unknown {what}; {hint}")
@@ -165,8 +222,14 @@ def _unknown(name: str, known: Mapping[str, object], what: str, prefix: str = ""
 
 def _stray(name: str) -> Problem:
     """Say what is wrong with a name at the top of the file: a key outside its section, or no section."""
+    if name in declarations.LATER:
+        return Problem(name, "is not available in this version of fliqd")
     home = next((section for section, kind in SECTIONS.items() if name in {key.name for key in fields(kind)}), None)
-    return Problem(name, f"belongs under [{home}]") if home else _unknown(name, SECTIONS, "section")
+    return (
+        Problem(name, f"belongs under [{home}]")
+        if home
+        else _unknown(name, (*SECTIONS, *declarations.SECTIONS), "section")
+    )
 
 
 def _shown(value: object) -> str:

@@ -21,7 +21,7 @@ from typing import Any, Final, Self, cast
 import structlog
 from aiohttp import web
 
-from fliqd import RELEASED_MS, __version__, keyfiles
+from fliqd import RELEASED_MS, __version__, keyfiles, loop
 from fliqd.api import app as api
 from fliqd.api.origin import Doorkeeper
 from fliqd.api.server import EdgeRunner
@@ -40,7 +40,10 @@ from fliqd.engine.scheduler import SCHEDULES_LEAD_MS, Scheduler
 from fliqd.engine.wire.sender import WireSender
 from fliqd.errors import FliqdError, StoreIOError, UnavailableError
 from fliqd.ids import UlidSource, request_ids
+from fliqd.references import lookup_in
+from fliqd.reloading import Reloading
 from fliqd.service.jobs import Jobs
+from fliqd.service.reconcile import Reconciler
 from fliqd.service.schedules import ScheduleService
 from fliqd.service.tokens import ALL_SCOPES, Tokens
 from fliqd.settings import Listen, Settings, defaults_of
@@ -142,9 +145,10 @@ class Daemon:
                 follow_redirects=egress.follow_redirects,
             ),
             give_back=self._offer_again,
+            lookup=lookup_in(self._config.env),
         )
         self._scheduler = scheduler = Scheduler(source=store, clock=self._clock, hand_over=dispatcher.hand_over)
-        planner = Planner(store=store.schedules, clock=self._clock, new_ulid=new_ulid)
+        self._planner = planner = Planner(store=store.schedules, clock=self._clock, new_ulid=new_ulid)
         self._schedules_due = Scheduler(
             source=store.schedules, clock=self._clock, hand_over=planner.hand_over, lead_ms=SCHEDULES_LEAD_MS
         )
@@ -172,9 +176,16 @@ class Daemon:
             new_ulid=new_ulid,
             defaults=lambda: self._defaults,
         )
+        self.reloading = Reloading(
+            config=self._config,
+            reconciler=Reconciler(store=store.schedules, schedules=schedules, clock=self._clock, new_ulid=new_ulid),
+            use=self._use,
+        )
+        await self.reloading.begin()
         application = api.build(
             jobs_service=jobs,
             schedules_service=schedules,
+            reloading=self.reloading,
             status=self,
             tokens=tokens,
             clock=self._clock,
@@ -211,6 +222,7 @@ class Daemon:
         log.info(
             "daemon.ready",
             version=__version__,
+            loop=loop.name(),
             listen=self.urls,
             store=str(self._config.store_path),
             config=str(self._config.file) if self._config.file else None,
@@ -221,6 +233,10 @@ class Daemon:
         """Return once the store's threads have answered; a moment for what is done now and then."""
         await self._store.ping()
         self._janitor.look()
+
+    def _use(self, settings: Settings) -> None:
+        """Take over what can be changed while it runs."""
+        self._defaults = defaults_of(settings)
 
     # What the API asks about the daemon
 
@@ -246,6 +262,7 @@ class Daemon:
             "started_at": format_time(self._started_ms),
             "uptime_seconds": int(self._clock.monotonic() - self._started),
             "pid": os.getpid(),
+            "loop": loop.name(),
             "listen": self.urls,
             "in_flight": self._dispatcher.in_flight,
             "backlog": self._dispatcher.backlog,
@@ -340,6 +357,7 @@ class Daemon:
     def _clock_was_set(self, step_ms: int) -> None:
         log.warning("clock.set", step_s=step_ms / 1000)
         if step_ms < 0:
+            self._planner.clock_set_back()
             # Kept in the set until it is done: the loop itself holds tasks only weakly.
             task = asyncio.create_task(self._pull_retries(-step_ms), name="pull-retries")
             self._tasks.add(task)
@@ -384,10 +402,6 @@ def _unhandled(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None
 _told_at = 0.0
 
 
-def _cannot_reload() -> None:
-    log.warning("daemon.no_reload", hint="this version reads its configuration at the start alone: restart it")
-
-
 def _api_connections(max_in_flight: int) -> int:
     """Return how many clients may be connected: each is a file, and deliveries need theirs whatever clients do."""
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -424,23 +438,33 @@ async def serve(config: Config) -> FliqdError | None:
             os._exit(130)  # asked twice: now. What is open is recovered at the next start
         stopping.set()
 
-    loop = asyncio.get_running_loop()
+    running = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(name, stop)
+        running.add_signal_handler(name, stop)
     # Where there is a terminal, it has been closed; elsewhere it is how one asks a daemon to read its files again.
-    loop.add_signal_handler(signal.SIGHUP, stop if sys.stderr.isatty() else _cannot_reload)
+    hung_up = asyncio.Event()
+    running.add_signal_handler(signal.SIGHUP, stop if sys.stderr.isatty() else hung_up.set)
     clock = SystemClock()
-    loop.set_exception_handler(_unhandled)
+    running.set_exception_handler(_unhandled)
     daemon = await Daemon.start(config, clock)
 
     async def alive() -> None:
         clock.look()
         await daemon.beat()
 
+    async def reload() -> None:
+        while True:
+            await hung_up.wait()
+            hung_up.clear()
+            with contextlib.suppress(FliqdError):  # the log has it: a wrong file changes nothing
+                await daemon.reloading.reload()
+
+    reloader = asyncio.create_task(reload())
     stopped = asyncio.create_task(stopping.wait())
     watchdog = asyncio.create_task(watch(alive))
-    await asyncio.wait((stopped, watchdog, daemon.fatal), return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait((stopped, watchdog, reloader, daemon.fatal), return_when=asyncio.FIRST_COMPLETED)
     stopped.cancel()
+    reloader.cancel()
     error = daemon.fatal.result() if daemon.fatal.done() else None
     if error is None and watchdog.done():
         error = FliqdError(f"the store did not answer: {watchdog.exception()!r}")

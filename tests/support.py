@@ -246,7 +246,9 @@ class RunningDaemon(Api):
 
     @property
     def config(self) -> Config:
-        return Config(settings=configuration.parse({}, self._env), file=None, state_dir=self.state_dir)
+        """What it starts with: the file `fliqd.toml` beside its state, where a test has written one."""
+        file = self.state_dir.with_name("fliqd.toml")
+        return configuration.load(str(file) if file.exists() else None, self._env)
 
     async def start(self) -> None:
         self.daemon = await Daemon.start(self.config, self.clock)

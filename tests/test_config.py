@@ -80,7 +80,8 @@ def test_references_are_resolved_and_never_shown(tmp_path: Path) -> None:
     secret.write_text("whsec_c2VjcmV0\n")
     assert config.parse({"signing": {"secret": f"${{file:{secret}}}"}}, {}).signing.secret == "whsec_c2VjcmV0"
     assert config.parse({"store": {"path": "${env:NAME}.db"}}, {"NAME": "x"}).store.path == "x.db"
-    assert problems({"signing": {"secret": "${file:/none}"}}) == ["signing.secret: the file /none cannot be read"]
+    refused = "signing.secret: the file /none cannot be read: No such file or directory"
+    assert problems({"signing": {"secret": "${file:/none}"}}) == [refused]
     assert problems({"store": {"path": "${env:NONE}"}}) == [
         'store.path: got "${env:NONE}", the environment has no NONE'
     ]

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from fliqd import config as configuration
 from fliqd.api.jobs import TIMES
 from fliqd.core.delivery import ErrorCode
 from fliqd.core.drafts import JobDraft
+from fliqd.core.schedule_drafts import ScheduleDraft
 from tests import cli_reference
 from tests.support import Target, process
 
@@ -27,7 +29,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 def test_the_reference_names_every_field_filter_and_error() -> None:
     text = (ROOT / "docs/reference/api.md").read_text()
-    names = [*JobDraft.__struct_fields__, *TIMES, *(str(code) for code in ErrorCode)]
+    names = [*JobDraft.__struct_fields__, *ScheduleDraft.__struct_fields__, *TIMES, *(str(code) for code in ErrorCode)]
     assert [name for name in names if f"`{name}`" not in text and f"{name}`" not in text] == []
 
 
@@ -43,7 +45,7 @@ async def test_the_first_job_of_the_readme(tmp_path: Path, target: Target) -> No
     readme = (ROOT / "README.md").read_text()
     blocks = re.findall(r"```sh\n(.*?)```", readme, re.DOTALL)
     curl = next(block for block in blocks if "curl" in block)
-    lines = [line for block in blocks for line in block.splitlines() if line.startswith(".venv/bin/fliqd")]
+    lines = [line for block in blocks for line in block.splitlines() if line.startswith(".venv/bin/fliqd jobs")]
     assert len(lines) == 2
     async with process(tmp_path / "state") as fliqd:
         await fliqd.start()
@@ -61,3 +63,64 @@ async def test_the_first_job_of_the_readme(tmp_path: Path, target: Target) -> No
         assert shell.returncode == 0, complained.decode()
         assert (await target.received(1))[0].path == "/hello"
         assert len(re.findall(r"job_[0-9a-z]{26}", said.decode())) >= 3
+
+
+def toml_of(page: str) -> list[str]:
+    return re.findall(r"```toml\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *toml_of("README.md"),
+        *toml_of("docs/reference/configuration.md"),
+        "\n".join(
+            line.removeprefix("# ")
+            for line in (ROOT / "config.example.toml")
+            .read_text()
+            .partition("# What the file declares")[2]
+            .splitlines()[1:]
+        ),
+    ],
+)
+def test_the_entries_on_the_pages_are_right(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "fliqd.toml"
+    file.write_text(text)
+    config = configuration.load(str(file), {"BACKUP_TOKEN": "t"})
+    assert config.declared.schedules[0].schedule.name == "nightly-backup"
+
+
+async def test_the_file_of_the_readme_is_applied(tmp_path: Path) -> None:
+    """Its commands, word for word but for the place of the program."""
+    [text] = toml_of("README.md")
+    readme = (ROOT / "README.md").read_text()
+    lines = re.findall(r"^\.venv/bin/fliqd config .*$", readme, re.MULTILINE)
+    assert [line.split()[2] for line in lines] == ["check", "diff", "apply"]
+    file = tmp_path / "fliqd.toml"
+    file.write_text("")
+    async with process(tmp_path / "state", FLIQD_CONFIG=str(file)) as fliqd:
+        await fliqd.start()
+        file.write_text(text)
+        script = "\n".join(lines)
+        script = re.sub(r"\s+#.*", "", script.replace(".venv/bin/fliqd", f"{sys.executable} -m fliqd"))
+        script = script.replace("config diff", "config diff || echo differs")
+        env = os.environ | {"STATE_DIRECTORY": str(fliqd.state_dir), "FLIQD_URL": fliqd.url, "FLIQD_CONFIG": str(file)}
+        shell = await asyncio.create_subprocess_exec(
+            "bash",
+            "-euc",
+            script,
+            env=env,
+            cwd=tmp_path,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        said, complained = await shell.communicate()
+        assert shell.returncode == 0, complained.decode()
+        assert said.decode().splitlines() == [
+            f"{file} is fine (1 schedule, 0 jobs)",
+            "+ schedule nightly-backup",
+            "differs",
+            "+ schedule nightly-backup",
+        ]
+        [made] = (await fliqd("GET", "/v1/schedules")).body["schedules"]
+        assert (made["name"], made["source"]) == ("nightly-backup", "config")

@@ -7,7 +7,7 @@ from typing import Final
 import structlog
 from aiohttp import hdrs, web
 
-from fliqd.api import auth, calendar, jobs, schedules, system
+from fliqd.api import auth, calendar, config, jobs, schedules, system
 from fliqd.api import tokens as token_routes
 from fliqd.api.errors import document, json_response, respond, respond_to_aiohttp
 from fliqd.api.origin import Doorkeeper
@@ -27,6 +27,7 @@ def build(
     *,
     jobs_service: Jobs,
     schedules_service: ScheduleService,
+    reloading: config.Reloading,
     status: system.System,
     tokens: Tokens | None,
     clock: Clock,
@@ -38,6 +39,7 @@ def build(
         jobs.add_routes(app.router, prefix, jobs_service)
         schedules.add_routes(app.router, prefix, schedules_service, jobs_service)
         system.add_routes(app.router, prefix, status)
+        config.add_routes(app.router, prefix, reloading)
         calendar.add_routes(app.router, prefix, clock)
         if tokens is not None:
             token_routes.add_routes(app.router, prefix, tokens)

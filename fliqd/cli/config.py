@@ -1,4 +1,4 @@
-"""`fliqd config`: what can be done with a configuration before a daemon reads it."""
+"""`fliqd config`: the commands around the configuration file."""
 
 from typing import Final
 
@@ -9,9 +9,13 @@ from fliqd.cli.groups import LazyGroup
 COMMANDS: Final = {
     "init": ("fliqd.cli.config_init", "Write a commented configuration to begin with."),
     "check": ("fliqd.cli.config_check", "Say everything that is wrong with a configuration."),
+    "diff": ("fliqd.cli.config_diff:diff", "Say what a reload would change."),
+    "apply": ("fliqd.cli.config_diff:apply", "Have the daemon read its file again."),
+    "show": ("fliqd.cli.config_show", "Show every setting, and where it comes from."),
+    "pull": ("fliqd.cli.config_pull", "Print what was made over the API as TOML."),
 }
 
 
 @click.group("config", cls=LazyGroup, table=COMMANDS)
 def command() -> None:
-    """Begin and check a configuration."""
+    """Begin, check, compare, apply and show the configuration."""

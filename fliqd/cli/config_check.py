@@ -22,14 +22,19 @@ def command(file: str | None, named: str | None, output: str) -> None:
     from fliqd import config as configuration  # noqa: PLC0415 -- not needed for help
 
     try:
-        found = configuration.load(file or named, os.environ).file
+        config = configuration.load(file or named, os.environ)
     except ConfigError as err:
         if output != TABLE:
             read = configuration.find(file or named, os.environ)
             problems = [{"field": problem.field, "problem": problem.problem} for problem in err.problems]
             show_document({"ok": False, "file": read and str(read), "problems": problems}, output)
         raise
+    found, declared = config.file, config.declared
     if output != TABLE:
         show_document({"ok": True, "file": found and str(found), "problems": []}, output)
+    elif found is None:
+        write("no configuration file was found, which is fine: all defaults\n")
     else:
-        write(f"{found} is fine\n" if found else "no configuration file was found, which is fine: all defaults\n")
+        counts = (f"{len(some)} {word}{'s' * (len(some) != 1)}" for word, some in
+                  (("schedule", declared.schedules), ("job", declared.jobs)))  # fmt: skip
+        write(f"{found} is fine ({', '.join(counts)})\n")

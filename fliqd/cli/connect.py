@@ -51,7 +51,7 @@ def connect(url: str | None, token: str | None, file: str | None) -> Client:
     needs_token = True
     place = given
     if place is None:
-        settings = configuration.load(file, os.environ).settings
+        settings = configuration.load_settings(file, os.environ)
         place = place_of(settings.server.listen[0].url)
         needs_token = settings.auth.mode == "token"
     if sent is not None:

@@ -24,12 +24,13 @@ def command(file: str | None) -> None:
     config = configuration.load(file, os.environ)
     import asyncio  # noqa: PLC0415 -- a wrong configuration is told before the heavy imports
 
-    from fliqd import logs  # noqa: PLC0415 -- likewise
+    from fliqd import logs, loop  # noqa: PLC0415 -- likewise
     from fliqd.daemon import serve  # noqa: PLC0415 -- likewise
 
     logs.configure(config.settings.log.level, config.settings.log.format)
     try:
-        error = asyncio.run(serve(config))
+        with asyncio.Runner(loop_factory=loop.factory()) as runner:
+            error = runner.run(serve(config))
     except FliqdError:
         raise
     except Exception:  # noqa: BLE001 -- whatever it is, it ends here

@@ -34,7 +34,7 @@ def _sides(url: str, status: dict[str, Any]) -> list[tuple[str, str]]:
     return [
         ("fliqd", f"{status.get('version')} at {url}"),
         ("status", str(status.get("status"))),
-        ("up", f"{moments.span(status['uptime_seconds'])} (pid {status.get('pid')})"),
+        ("up", f"{moments.span(status['uptime_seconds'])} (pid {status.get('pid')}, on {status.get('loop')})"),
         ("in flight", str(status.get("in_flight"))),
         ("backlog", str(status.get("backlog"))),
         ("next due", next_due),

@@ -6,6 +6,7 @@ store calls it within the transaction that writes the result.
 """
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Final
 
 import msgspec
@@ -14,7 +15,7 @@ from fliqd.core.model import HELD_MS, Job
 from fliqd.core.schedule import Misfire, Missed, MissedReason, Schedule, WhileRunning, job_of, run_ms, timing_of
 from fliqd.core.timing import Timing
 
-MOST_RUNS: Final = 100  # that are made up for at once; what is older is missed
+MOST_RUNS: Final = 100  # that are made up for at once, and that wait in line; what is older is missed
 
 
 class Slot(msgspec.Struct, frozen=True, gc=False):
@@ -49,6 +50,8 @@ def account(schedule: Schedule, *, now_ms: int, lead_ms: int, new_id: Callable[[
     run, the newest ones, oldest first. Past the schedule's end nothing is made up for. Raises what `timing_of`
     does.
     """
+    if has_run_out(schedule):
+        return Account(cursor_ms=schedule.cursor_ms)
     timing = timing_of(schedule)
     last_ms = _last_due(schedule, timing, now_ms + lead_ms)
     if last_ms is None or last_ms <= schedule.cursor_ms:
@@ -82,10 +85,13 @@ def advance(
     """Make jobs of the slots, as far as the schedule's overlap and number of runs allow, and move it on.
 
     `running` jobs of it have not ended, `held` of them wait for the others; `made` are slots that have a job
-    already. What is made up for queues up whatever the overlap says but for `allow`: skipping it would undo it.
+    already, as when the clock was set back. What is made up for queues up whatever the overlap says but for
+    `allow`: skipping it would undo it. The line has an end, since a run may hang through misfire after misfire:
+    100 of `all`, else one.
     """
     jobs: list[Job] = []
-    missed = list(due.missed)
+    missed = [rest for found in due.missed for rest in _without(schedule, found, sorted(made))]
+    line = MOST_RUNS if schedule.misfire is Misfire.ALL else 1
     run_count = schedule.run_count
     for slot in due.slots:
         if schedule.max_runs is not None and run_count >= schedule.max_runs:
@@ -96,7 +102,7 @@ def advance(
             continue
         if schedule.overlap is WhileRunning.ALLOW or not running:
             jobs.append(slot.job)
-        elif slot.late or (schedule.overlap is WhileRunning.QUEUE and not held):
+        elif (slot.late and held < line) or (schedule.overlap is WhileRunning.QUEUE and not held):
             jobs.append(msgspec.structs.replace(slot.job, next_attempt_ms=HELD_MS))
             held += 1
         else:
@@ -108,21 +114,28 @@ def advance(
     return Advance(
         schedule=msgspec.structs.replace(moved, next_run_ms=next_run_ms(moved)),
         jobs=tuple(jobs),
-        missed=_joined(missed, [slot.slot_ms for slot in due.slots]),
+        missed=_joined(missed, [*made, *(slot.slot_ms for slot in due.slots)]),
     )
 
 
 def not_run(schedule: Schedule, reason: MissedReason, now_ms: int) -> tuple[Missed, ...]:
     """Return the slots since the cursor as missed for one reason: none or one range."""
+    if has_run_out(schedule):
+        return ()
     found = _missed(timing_of(schedule), schedule.cursor_ms, now_ms, reason, now_ms)
     return () if found is None else (found,)
+
+
+def has_run_out(schedule: Schedule) -> bool:
+    """Tell whether it has run as often as it may: it has no due times any more, neither to run nor to miss."""
+    return schedule.max_runs is not None and schedule.run_count >= schedule.max_runs
 
 
 def next_run_ms(schedule: Schedule) -> int | None:
     """Return when the first slot after the cursor is due; None for a schedule that is paused or has ended."""
     if schedule.paused_ms is not None or schedule.deleted_ms is not None:
         return None
-    if schedule.max_runs is not None and schedule.run_count >= schedule.max_runs:
+    if has_run_out(schedule):
         return None
     slot_ms = timing_of(schedule).next_after(schedule.cursor_ms)
     return None if slot_ms is None else run_ms(schedule, slot_ms)
@@ -137,6 +150,24 @@ def upcoming(schedule: Schedule, count: int, now_ms: int) -> Iterator[int]:
         yield run_ms(schedule, slot_ms)
         left -= 1
         slot_ms = timing.next_after(slot_ms)
+
+
+def _without(schedule: Schedule, missed: Missed, made: list[int]) -> Iterator[Missed]:
+    """Yield what is left of a range when the slots in `made` are taken out."""
+    taken = [slot_ms for slot_ms in made if missed.first_ms <= slot_ms <= missed.last_ms]
+    if not taken:
+        yield missed
+        return
+    timing = timing_of(schedule)
+    for after_ms, before_ms in pairwise((missed.first_ms - 1, *taken, missed.last_ms + 1)):
+        rest = _missed(timing, after_ms, before_ms - 1, missed.reason, missed.noted_ms)
+        if rest is not None:
+            yield rest
+
+
+def until(schedule: Schedule, missed: Missed, until_ms: int) -> Missed | None:
+    """Return the part of a range up to an instant, None for none."""
+    return _missed(timing_of(schedule), missed.first_ms - 1, until_ms, missed.reason, missed.noted_ms)
 
 
 def _joined(ranges: list[Missed], slots: list[int]) -> tuple[Missed, ...]:

@@ -19,6 +19,7 @@ class ErrorCode(StrEnum):
     TOO_LARGE = "too_large"
     EGRESS_DENIED = "egress_denied"
     BAD_STATUS = "bad_status"
+    UNRESOLVED = "unresolved"
     INTERRUPTED = "interrupted"
     EXPIRED = "expired"
     INTERNAL = "internal"

@@ -1,24 +1,29 @@
 """Turns due jobs into requests: claims them in batches, fairly, and sends with bounded concurrency."""
 
 import asyncio
+import logging
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import msgspec
 import structlog
 
-from fliqd.clock import Clock, sleep_until
+from fliqd.clock import Clock
 from fliqd.core.delivery import ErrorCode, Failure, OutgoingRequest, Response
 from fliqd.core.due_heap import DueEntry
 from fliqd.core.lanes import LANE_ROOM, Lanes
 from fliqd.core.model import QUARANTINE, Job, JobStatus
 from fliqd.core.outgoing import outgoing, redirected
 from fliqd.core.redirects import next_hop
+from fliqd.core.references import Lookup, expand_job
 from fliqd.core.settle import settle
 from fliqd.core.signing import Signer
+from fliqd.engine.recorder import Recorder
 from fliqd.engine.scheduler import LEAD_MS
-from fliqd.engine.sender import Sender
+from fliqd.engine.sender import Exchange, Sender
 from fliqd.errors import FliqdError, UnavailableError
 from fliqd.store.base import Finish, Store
 
@@ -26,6 +31,9 @@ log = structlog.get_logger()
 
 QUARANTINE_S: Final = 0.25  # how long a job keeps the quarantine's slot at most
 BACK_OFF_S: Final = 1.0  # after the store could not write, before it is asked again
+LONG_MS: Final = 1_000  # an attempt without an answer that took so long kept others from its slot
+CRASHED: Final = Response(failure=Failure(code=ErrorCode.INTERNAL, message="fliqd failed to send this; see its log"))
+A_TURN: Final = 16  # requests written in one turn of the loop, so that answers are read in between
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,8 +47,35 @@ class Limits:
     follow_redirects: int = 0
 
 
+class _Attempt:
+    """A claimed job on its way, from the claim to the record of its outcome. It holds a slot all that time."""
+
+    __slots__ = ("_answered", "ends_at", "exchange", "first", "hops", "job", "lane", "request", "started", "started_ms")
+
+    def __init__(self, job: Job, lane: str, answered: "Callable[[_Attempt, Response], None]") -> None:
+        self.job = job
+        self.lane: str | None = lane  # whose slot it holds: that of its entry, not of the job, which may have been
+        # changed since it was offered
+        self.exchange: Exchange | None = None  # while a request is under way
+        self.first: OutgoingRequest | None = None
+        self.request: OutgoingRequest | None = None  # the last one that left: the first, or what redirects led to
+        self.hops = 0
+        self.started_ms = 0
+        self.started = 0.0
+        self.ends_at = 0.0
+        self._answered = answered
+
+    def answered(self, response: Response) -> None:
+        """Take what came back."""
+        self.exchange = None
+        self._answered(self, response)
+
+
 class Dispatcher:
-    """Claims due jobs when there are free slots, has workers send them, records what came back.
+    """Claims due jobs when there are free slots, has them sent at their time, and what came back recorded.
+
+    No job has a task of its own: a batch that is claimed is sent by callbacks, a few requests in each turn of the
+    loop, and what comes back goes to the recorder in batches.
 
     A slot is held until the outcome is on disk. So a crash repeats at most `max_in_flight` requests, and
     outcomes that cannot be written (a full disk) are bounded and wait, while claiming stops by itself.
@@ -57,6 +92,7 @@ class Dispatcher:
         owner: str,
         limits: Limits,
         give_back: Callable[[Sequence[DueEntry]], None],
+        lookup: Lookup,
     ) -> None:
         self._store = store
         self._sender = sender
@@ -66,14 +102,14 @@ class Dispatcher:
         self._owner = owner
         self._limits = limits
         self._give_back = give_back
-        self._lanes = Lanes(limits.max_in_flight_per_host)
-        self._claimed: asyncio.Queue[Job] = asyncio.Queue()
-        self._workers: list[asyncio.Task[None]] = []
-        self._idle_workers = 0
-        self._in_flight: dict[int, Job] = {}
+        self._lookup = lookup
+        self._lanes = Lanes(limits.max_in_flight_per_host, limits.max_in_flight)
+        self._recorder = Recorder(store, on_recorded=self._recorded, on_crash=self._crashed)
+        self._in_flight: dict[int, _Attempt] = {}
         self._unsent: set[int] = set()  # claimed, and the request has surely not left yet
-        self._lane_of: dict[int, str] = {}  # the lane whose slot an attempt holds: that of its entry, not of the job,
-        # which may have been changed since it was offered
+        self._ready: deque[_Attempt] = deque()  # claimed and due
+        self._early: dict[int, list[_Attempt]] = {}  # claimed ahead, by when they are due
+        self._tells_all = bool(log.is_enabled_for(logging.DEBUG))
         self._latest_due_ms = 0
         self._changed = asyncio.Event()
         self._all_done = asyncio.Event()
@@ -97,7 +133,7 @@ class Dispatcher:
 
     def lane_room(self, lane: str) -> int:
         """Return how many more may go out through `lane`."""
-        return self._lanes.room(lane)
+        return self._lanes.room(lane, self.room())
 
     def hand_over(self, entries: Sequence[DueEntry]) -> None:
         """Take in jobs that are due."""
@@ -109,7 +145,7 @@ class Dispatcher:
         """Claim what is due whenever there is room, until told to stop."""
         while not self._stopping:
             if self._crash is not None:
-                raise self._crash  # a worker died: a daemon with fewer and fewer of them would be half alive
+                raise self._crash  # a job was lost on its way: a daemon that loses its slots would be half alive
             self._changed.clear()
             entries = self._lanes.take(self.room())
             if entries:
@@ -125,8 +161,9 @@ class Dispatcher:
         self._stopping = True
         self._changed.set()
         async with self._claiming:
-            pass  # a claim under way is on disk and in the queue now
+            pass  # a claim under way is on disk and in flight now
         await self._hand_back_unsent()
+        self._recorder.hurry()
         if self._in_flight:
             log.info("dispatcher.draining", in_flight=len(self._in_flight), grace_s=grace_s)
             try:
@@ -136,11 +173,12 @@ class Dispatcher:
                         await self._all_done.wait()
             except TimeoutError:
                 log.warning("dispatcher.grace_over", in_flight=len(self._in_flight))
-        for worker in self._workers:
-            worker.cancel()
-        await asyncio.gather(*self._workers, return_exceptions=True)
+        for attempt in self._in_flight.values():
+            if attempt.exchange is not None:
+                attempt.exchange.cancel()
+        await self._recorder.stop()
         if self._in_flight:
-            jobs = list(self._in_flight.values())
+            jobs = [attempt.job for attempt in self._in_flight.values()]
             try:
                 await self._store.hand_back(
                     jobs, now_ms=self._clock.now_ms(), reason="fliqd was stopped before the answer came"
@@ -150,7 +188,7 @@ class Dispatcher:
 
     async def _hand_back_unsent(self) -> None:
         """Undo the claims whose request has not left; nobody will see that they were made."""
-        jobs = [self._in_flight.pop(pk) for pk in list(self._unsent)]
+        jobs = [self._in_flight.pop(pk).job for pk in self._unsent]
         self._unsent.clear()
         if not jobs:
             return
@@ -172,33 +210,45 @@ class Dispatcher:
                 self._lanes.give_back(entry)
             await asyncio.sleep(BACK_OFF_S)
             return
+        lanes = {entry.pk: entry.lane for entry in entries}
+        for job in jobs:
+            self._in_flight[job.pk] = attempt = _Attempt(job, lanes[job.pk], self._answered)
+            self._unsent.add(job.pk)
+            self._await_time(attempt, now_ms)
         came = {job.pk for job in jobs}
         early = []
         for entry in entries:
             if entry.pk in came:
                 came.discard(entry.pk)  # a job may have been offered twice; one entry's slot is enough for it
-                self._lane_of[entry.pk] = entry.lane
                 continue
             self._lanes.done(entry.lane)
             if entry.due_ms > until_ms:
                 early.append(entry)
-        for job in jobs:
-            self._in_flight[job.pk] = job
-            self._unsent.add(job.pk)
-            self._claimed.put_nowait(job)
         if early:
             # The clock has been set back since they were handed over: they are due, but not yet again.
             self._give_back(early)
-        while self._idle_workers < self._claimed.qsize() and len(self._workers) < self._limits.max_in_flight:
-            worker = asyncio.create_task(self._work(), name=f"worker-{len(self._workers)}")
-            worker.add_done_callback(self._worker_ended)
-            self._workers.append(worker)
-            self._idle_workers += 1
 
-    def _worker_ended(self, worker: asyncio.Task[None]) -> None:
-        if not worker.cancelled():
-            self._crash = worker.exception()
-            self._changed.set()
+    def _await_time(self, attempt: _Attempt, now_ms: int) -> None:
+        """Have an attempt leave at its exact time, or with those that are late already."""
+        due_ms = attempt.job.due_ms or 0
+        if due_ms <= now_ms:
+            if not self._ready:
+                asyncio.get_running_loop().call_soon(self._send_some)
+            self._ready.append(attempt)
+        elif due_ms in self._early:
+            self._early[due_ms].append(attempt)
+        else:
+            self._early[due_ms] = [attempt]
+            self._clock.call_at(due_ms, partial(self._time_has_come, due_ms))
+
+    def _time_has_come(self, due_ms: int) -> None:
+        if not self._ready:
+            asyncio.get_running_loop().call_soon(self._send_some)
+        self._ready += self._early.pop(due_ms)
+
+    def _crashed(self, err: Exception) -> None:
+        self._crash = err
+        self._changed.set()
 
     async def _refill(self, lane: str, place: tuple[int, int]) -> None:
         # Up to what has been handed over, even if the clock has been set back since.
@@ -213,128 +263,145 @@ class Dispatcher:
         more = len(entries) == LANE_ROOM
         self._lanes.refill(lane, entries, rest=(entries[-1].due_ms, entries[-1].pk + 1) if more else None)
 
-    async def _work(self) -> None:
-        while True:
-            job = await self._claimed.get()
-            self._idle_workers -= 1
-            await self._attempt(job)
-            self._idle_workers += 1
+    def _send_some(self) -> None:
+        """Send a few of those that are due, and see to it that the others' turn comes."""
+        for _ in range(min(A_TURN, len(self._ready))):
+            attempt = self._ready.popleft()
+            if attempt.job.pk in self._unsent:  # else handed back meanwhile
+                self._unsent.discard(attempt.job.pk)
+                self._begin(attempt)
+        if self._ready:
+            asyncio.get_running_loop().call_soon(self._send_some)
 
-    async def _attempt(self, job: Job) -> None:
-        """Send one claimed job's request and see its outcome onto the disk."""
-        due_ms = job.due_ms or 0
-        await sleep_until(self._clock, due_ms)
-        if job.pk not in self._unsent:
-            return  # handed back meanwhile
-        self._unsent.discard(job.pk)
+    def _begin(self, attempt: _Attempt) -> None:
+        job = attempt.job
         if job.lane == QUARANTINE:
             # What kills the daemon does it soon: after a moment the next one may go, or one slow target of a
             # crash would hold up all the others.
-            asyncio.get_running_loop().call_later(QUARANTINE_S, self._leave_lane, job)
-        started_ms = self._clock.now_ms()
-        started = self._clock.monotonic()
-        response = await self._send(job, started_ms)
-        # The wall clock may be set while a request is under way; its length may not change by that.
-        finished_ms = started_ms + round((self._clock.monotonic() - started) * 1000)
-        settlement = settle(job, response, self._clock.now_ms(), self._spread())
-        await self._record(
-            Finish(
-                job=job,
-                settlement=settlement,
-                started_ms=started_ms,
-                finished_ms=finished_ms,
-                late_ms=max(0, started_ms - due_ms),
-                status_code=response.status,
-                response_headers=response.headers,
-                response_body=response.body or None,
-                response_truncated=response.truncated,
-                timings=response.timings,
+            asyncio.get_running_loop().call_later(QUARANTINE_S, self._leave_lane, attempt)
+        attempt.started_ms = self._clock.now_ms()
+        attempt.started = self._clock.monotonic()
+        timeout_s = job.timeout_ms / 1000
+        attempt.ends_at = attempt.started + timeout_s
+        if job.has_references:
+            try:
+                attempt.job = job = expand_job(job, self._lookup)
+            except ValueError as err:
+                self._end(attempt, Response(failure=Failure(code=ErrorCode.UNRESOLVED, message=str(err))))
+                return
+        try:
+            attempt.first = attempt.request = outgoing(
+                job,
+                signer=self._signer,
+                now_ms=attempt.started_ms,
+                capture=self._limits.response_capture,
+                limit=self._limits.response_limit,
+                timeout_s=timeout_s,
             )
+            attempt.exchange = self._sender.start(attempt.request, attempt.answered)
+        except Exception:
+            # Our bug, and one job's bad luck: it must neither stop the others nor leave the job running.
+            log.exception("attempt.crashed", job_id=job.id)
+            self._end(attempt, CRASHED)
+
+    def _answered(self, attempt: _Attempt, response: Response) -> None:
+        try:
+            if self._limits.follow_redirects and (followed := self._follow(attempt, response)) is not None:
+                response = followed
+            if attempt.exchange is None:  # no redirect was followed
+                self._end(attempt, response)
+        except Exception as err:
+            log.exception("attempt.crashed", job_id=attempt.job.id)
+            self._crashed(err)
+
+    def _follow(self, attempt: _Attempt, response: Response) -> Response | None:
+        """Follow a redirect as far as is allowed, within the one deadline; each hop passes the gate again.
+
+        Return what stands in the place of a redirect that may not be followed.
+        """
+        first, request = attempt.first, attempt.request
+        if first is None or request is None or attempt.hops >= self._limits.follow_redirects:
+            return None
+        attempt.hops += 1
+        hop = next_hop(first, request, response)
+        if hop is None or response.peer is None:
+            return None
+        if isinstance(hop, Failure):
+            return msgspec.structs.replace(response, failure=hop)
+        try:
+            attempt.request = redirected(
+                attempt.job,
+                request,
+                hop,
+                signer=self._signer,
+                now_ms=attempt.started_ms,
+                timeout_s=max(0.001, attempt.ends_at - self._clock.monotonic()),
+                previous=response.peer,
+            )
+            attempt.exchange = self._sender.start(attempt.request, attempt.answered)
+        except Exception:
+            log.exception("attempt.crashed", job_id=attempt.job.id)
+            return CRASHED
+        return None
+
+    def _end(self, attempt: _Attempt, response: Response) -> None:
+        """Decide what an outcome makes of the job, and have that recorded."""
+        job = attempt.job
+        # The wall clock may be set while a request is under way; its length may not change by that.
+        finished_ms = attempt.started_ms + round((self._clock.monotonic() - attempt.started) * 1000)
+        settlement = settle(job, response, self._clock.now_ms(), self._spread())
+        end = Finish(
+            job=job,
+            settlement=settlement,
+            started_ms=attempt.started_ms,
+            finished_ms=finished_ms,
+            late_ms=max(0, attempt.started_ms - (job.due_ms or 0)),
+            status_code=response.status,
+            response_headers=response.headers,
+            response_body=response.body or None,
+            response_truncated=response.truncated,
+            timings=response.timings,
         )
-        self._leave_lane(job)
-        del self._in_flight[job.pk]
+        if attempt.lane is not None:
+            self._judge_host(attempt.lane, response, finished_ms - attempt.started_ms)
+        if self._tells_all or settlement.status is JobStatus.FAILED:
+            _tell(end)
+        self._recorder.add(end)
+
+    def _judge_host(self, lane: str, response: Response, took_ms: int) -> None:
+        """Have it count for or against a host whether it answered, where that says something."""
+        if response.status is not None and response.failure is None:
+            self._lanes.answered(lane)
+        elif took_ms >= LONG_MS:
+            self._lanes.missed(lane)
+
+    def _recorded(self, ends: Sequence[Finish]) -> None:
+        """Free the slots of attempts whose outcomes are on disk."""
+        for end in ends:
+            self._leave_lane(self._in_flight[end.job.pk])
+            del self._in_flight[end.job.pk]
         self._changed.set()
         if not self._in_flight:
             self._all_done.set()
 
-    def _leave_lane(self, job: Job) -> None:
+    def _leave_lane(self, attempt: _Attempt) -> None:
         """Make room in the lane that an attempt holds a slot of, once."""
-        if self._in_flight.get(job.pk) is job and (lane := self._lane_of.pop(job.pk, None)) is not None:
+        lane, attempt.lane = attempt.lane, None
+        if lane is not None:
             self._lanes.done(lane)
             self._changed.set()
 
-    async def _send(self, job: Job, now_ms: int) -> Response:
-        try:
-            request = outgoing(
-                job,
-                signer=self._signer,
-                now_ms=now_ms,
-                capture=self._limits.response_capture,
-                limit=self._limits.response_limit,
-                timeout_s=job.timeout_ms / 1000,
-            )
-            response = await self._sender.send(request)
-            if self._limits.follow_redirects:
-                response = await self._follow(job, request, response, now_ms)
-        except Exception:
-            # Our bug, and one job's bad luck: it must neither kill the worker nor leave the job running.
-            log.exception("attempt.crashed", job_id=job.id)
-            return Response(failure=Failure(code=ErrorCode.INTERNAL, message="fliqd failed to send this; see its log"))
-        return response
 
-    async def _follow(self, job: Job, first: OutgoingRequest, response: Response, now_ms: int) -> Response:
-        """Follow redirects as far as is allowed, within the one deadline; each hop passes the gate again."""
-        request = first
-        ends = self._clock.monotonic() + first.timeout_s - response.timings.total_ms / 1000
-        for _ in range(self._limits.follow_redirects):
-            hop = next_hop(first, request, response)
-            if hop is None or response.peer is None:
-                break
-            if isinstance(hop, Failure):
-                return msgspec.structs.replace(response, failure=hop)
-            request = redirected(
-                job,
-                request,
-                hop,
-                signer=self._signer,
-                now_ms=now_ms,
-                timeout_s=max(0.001, ends - self._clock.monotonic()),
-                previous=response.peer,
-            )
-            response = await self._sender.send(request)
-        return response
-
-    async def _record(self, end: Finish) -> None:
-        settlement = end.settlement
-        # A job that has failed is news; an attempt that will be made again, or went well, is detail.
-        tell = log.warning if settlement.status is JobStatus.FAILED else log.debug
-        tell(
-            "job.failed" if settlement.status is JobStatus.FAILED else "attempt.ended",
-            job_id=end.job.id,
-            attempt=end.job.executions,
-            status=str(settlement.status),
-            status_code=end.status_code,
-            error_code=settlement.error_code and str(settlement.error_code),
-            late_ms=end.late_ms,
-        )
-        tries = 0
-        while True:
-            tries += 1
-            try:
-                if not await self._store.finish(end):
-                    log.error("attempt.not_ours", job_id=end.job.id, attempt=end.job.executions)
-            except UnavailableError as err:
-                if tries == 1:
-                    log.warning("attempt.record_waits", job_id=end.job.id, error=str(err))
-                await asyncio.sleep(BACK_OFF_S)
-            except FliqdError as err:
-                log.error("attempt.record_failed", job_id=end.job.id, error=str(err))  # noqa: TRY400 -- the store ends the process
-                return
-            except Exception:
-                if not end.response_headers and end.response_body is None:
-                    raise
-                # Something in the answer cannot be kept: the outcome must be, and one job may not stop the rest.
-                log.exception("attempt.answer_unkept", job_id=end.job.id)
-                end = msgspec.structs.replace(end, response_headers=(), response_body=None)
-            else:
-                return
+def _tell(end: Finish) -> None:
+    settlement = end.settlement
+    # A job that has failed is news; an attempt that will be made again, or went well, is detail.
+    tell = log.warning if settlement.status is JobStatus.FAILED else log.debug
+    tell(
+        "job.failed" if settlement.status is JobStatus.FAILED else "attempt.ended",
+        job_id=end.job.id,
+        attempt=end.job.executions,
+        status=str(settlement.status),
+        status_code=end.status_code,
+        error_code=settlement.error_code and str(settlement.error_code),
+        late_ms=end.late_ms,
+    )

@@ -71,6 +71,11 @@ class Janitor:
                 break
             deleted += count
             await asyncio.sleep(PAUSE_S)
+        forgotten = BATCH
+        while forgotten == BATCH:
+            before_ms = now_ms - self._retention.finished_ms
+            forgotten = await self._store.schedules.forget(before_ms=before_ms, limit=BATCH)
+            await asyncio.sleep(PAUSE_S)
         if deleted:
             log.info("janitor.swept", jobs=deleted, db_bytes=self._store.size_bytes())
         oldest_ms = await self._store.oldest_finish_ms()

@@ -9,9 +9,9 @@ import msgspec
 import structlog
 
 from fliqd.clock import Clock
-from fliqd.core.accounting import account
+from fliqd.core.accounting import account, next_run_ms
 from fliqd.core.due_heap import DueEntry
-from fliqd.core.schedule import Schedule, WhileRunning
+from fliqd.core.schedule import Schedule, WhileRunning, fault_of
 from fliqd.engine.scheduler import SCHEDULES_LEAD_MS
 from fliqd.errors import FliqdError, UnavailableError
 from fliqd.store.base import Schedules, Step
@@ -19,6 +19,7 @@ from fliqd.store.base import Schedules, Step
 log = structlog.get_logger()
 
 BATCH: Final = 100  # schedules a transaction: a create may have to wait for it
+FAR_MS: Final = 3 * 3_600_000  # ahead of the clock: then the clock was wrong when the schedule got there
 BACK_OFF_S: Final = 1.0  # after the store could not write, before it is asked again
 
 
@@ -34,6 +35,7 @@ class Planner:
         self._clock = clock
         self._new_ulid = new_ulid
         self._due: dict[int, None] = {}  # pks, in order
+        self._set_back = True  # the clock has been, or may have been before the start
         self._changed = asyncio.Event()
 
     def hand_over(self, entries: Sequence[DueEntry]) -> None:
@@ -41,22 +43,47 @@ class Planner:
         self._due.update(dict.fromkeys(entry.pk for entry in entries))
         self._changed.set()
 
+    def clock_set_back(self) -> None:
+        """Take note that the clock has been set back."""
+        self._set_back = True
+        self._changed.set()
+
     async def run(self) -> None:
         """Settle what is due, for ever; first what could not be settled before: the zones may have changed."""
         self._due.update(dict.fromkeys(await self._store.parked()))
         while True:
-            if not self._due:
+            if not self._due and not self._set_back:
                 self._changed.clear()
                 await self._changed.wait()
             pks = list(self._due)[:BATCH]
             for pk in pks:
                 del self._due[pk]
             try:
+                if self._set_back:
+                    await self._rewind()
                 await self._settle(pks)
             except UnavailableError as err:
                 log.warning("planner.waits", error=str(err))
                 self._due.update(dict.fromkeys(pks))
                 await asyncio.sleep(BACK_OFF_S)
+
+    async def _rewind(self) -> None:
+        """Bring back schedules that a wrong clock has taken far ahead, or they would stand still until then.
+
+        What has run there has its job, and does not run again.
+        """
+        now_ms = self._clock.now_ms()
+        far = [schedule for schedule in await self._store.all() if schedule.cursor_ms > now_ms + FAR_MS]
+        for first in range(0, len(far), BATCH):
+            steps = [
+                Step(old=old, now_ms=now_ms, ahead_of_ms=now_ms, change=partial(_brought_back, now_ms=now_ms))
+                for old in far[first : first + BATCH]
+                if fault_of(old) is None
+            ]
+            await self._store.take(steps)
+        self._set_back = False
+        if far:
+            log.warning("schedules.brought_back", schedules=len(far), hint="the clock was far ahead of now")
 
     async def _settle(self, pks: Sequence[int]) -> None:
         """Settle those that are still due; one that has changed since was offered anew by that change."""
@@ -97,3 +124,8 @@ class Planner:
                 change=lambda old: msgspec.structs.replace(old, next_run_ms=None, error=error),
             )
         return Step(old=schedule, now_ms=now_ms, due=due)
+
+
+def _brought_back(old: Schedule, *, now_ms: int) -> Schedule:
+    back = msgspec.structs.replace(old, cursor_ms=now_ms)
+    return msgspec.structs.replace(back, next_run_ms=next_run_ms(back))

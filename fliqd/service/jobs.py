@@ -150,7 +150,10 @@ class Jobs:
             message = "fliqd died while it was under way; such jobs leave one after the other"
             reasons.append(Reason("quarantine", message))
         elif self._traffic.lane_room(job.lane) <= 0:
-            message = f"as many requests to {job.host} are under way as dispatch.max_in_flight_per_host allows"
+            message = (
+                f"as many requests to {job.host} are under way as its share allows: dispatch.max_in_flight_per_host,"
+                " less while it does not answer or many others wait"
+            )
             reasons.append(Reason("host_limit", message))
         if self._traffic.room() <= 0:
             message = f"{self._traffic.in_flight} requests are under way, as many as dispatch.max_in_flight allows"

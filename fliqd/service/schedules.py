@@ -103,8 +103,13 @@ class ScheduleService:
 
         return await self._change(schedule_id, step)
 
-    def edit(self, old: Schedule, fields: dict[str, Any], now_ms: int, *, paused: bool | None) -> Step:
-        """Return the step that gives a schedule new fields; raise InvalidError."""
+    def edit(
+        self, old: Schedule, fields: dict[str, Any], now_ms: int, *, paused: bool | None, may_be_over: bool = False
+    ) -> Step:
+        """Return the step that gives a schedule new fields; raise InvalidError.
+
+        `may_be_over` takes a timing that has no run left: a file may still hold what has ended.
+        """
         new_timing = any(name in fields and fields[name] != getattr(old, name) for name in TIMING)
 
         def change(settled: Schedule) -> Schedule:
@@ -115,13 +120,14 @@ class ScheduleService:
                 new = new if keeps else anchored(new, now_ms)
             if paused is not None and paused != (new.paused_ms is not None):
                 new = msgspec.structs.replace(new, paused_ms=now_ms if paused else None)
-            return _planned(new)
+            return planned(new)
 
         wanted = change(old)
         if new_timing and wanted.error is not None:
             raise InvalidError([Problem("timezone" if "zone" in wanted.error else "cron", wanted.error)])
         if wanted.error is None:
-            problems = list(judged(wanted, now_ms)) + (list(has_runs(wanted, now_ms)) if new_timing else [])
+            problems = list(judged(wanted, now_ms))
+            problems += has_runs(wanted, now_ms) if new_timing and not may_be_over else ()
             if problems:
                 raise InvalidError(in_order(problems, SCHEDULE_ORDER))
         return self._settled(old, now_ms, change)
@@ -146,7 +152,7 @@ class ScheduleService:
             return None
 
         def change(settled: Schedule) -> Schedule:
-            return _planned(msgspec.structs.replace(settled, paused_ms=None, updated_ms=now_ms))
+            return planned(msgspec.structs.replace(settled, paused_ms=None, updated_ms=now_ms))
 
         return self._settled(old, now_ms, change)
 
@@ -250,7 +256,7 @@ def started(schedule: Schedule, now_ms: int, *, paused: bool) -> Schedule:
     return msgspec.structs.replace(anchored(schedule, now_ms), paused_ms=now_ms if paused else None)
 
 
-def _planned(schedule: Schedule) -> Schedule:
+def planned(schedule: Schedule) -> Schedule:
     """Compute the next run anew, or say why it cannot be."""
     if fault := fault_of(schedule):
         return msgspec.structs.replace(schedule, next_run_ms=None, error=f"its next run cannot be computed: {fault}")

@@ -17,6 +17,7 @@ from fliqd.core.accounting import Account
 from fliqd.core.delivery import Timings
 from fliqd.core.due_heap import DueEntry
 from fliqd.core.model import Execution, Job, JobStatus, Source
+from fliqd.core.reconciling import DeclaredJob
 from fliqd.core.schedule import Missed, Schedule, ScheduleStatus
 from fliqd.core.settle import Settlement
 
@@ -76,7 +77,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     """What is to become of a schedule that was read as `old`.
 
     First the due times since its cursor are settled as `due` says (`core.accounting.advance`), then `change` is
-    made, then `jobs` are added that belong to no due time. `missed` are due times that are known to be missed.
+    made, then `jobs` are added that belong to no due time. `missed` are due times that are known to be missed;
+    what was noted as missed later than `ahead_of_ms` is taken back, since it is ahead again.
     A change that deletes it cancels its jobs that have never started.
     """
 
@@ -84,20 +86,9 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     now_ms: int
     due: Account | None = None
     missed: tuple[Missed, ...] = ()
+    ahead_of_ms: int | None = None
     change: Callable[[Schedule], Schedule] | None = None
     jobs: tuple[Job, ...] = ()
-
-
-class DeclaredJob(msgspec.Struct, frozen=True, kw_only=True):
-    """The memory of a one-time job that the configuration file declared; it outlives the job.
-
-    `job_id` is None when its time was past when it was first seen.
-    """
-
-    name: str
-    job_id: str | None
-    scheduled_ms: int
-    seen_ms: int
 
 
 class Reconciliation(msgspec.Struct, frozen=True, kw_only=True):
@@ -223,6 +214,9 @@ class Store(Protocol):
 
     async def finish(self, end: Finish) -> bool:
         """Close an attempt and move its job on; False if the attempt was not the owner's any more."""
+
+    async def finish_all(self, ends: Sequence[Finish]) -> list[bool | Exception]:
+        """Do so for many, in one transaction, at once; an error that is one end's own comes back in its place."""
 
     async def unclaim(self, jobs: Sequence[Job], now_ms: int) -> None:
         """Take back attempts whose request has surely not left, as if they had never been opened."""

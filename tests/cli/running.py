@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final
+from urllib.request import Request, urlopen
 
 PATIENCE_S: Final = 20.0  # only ends tests that fail
 PROGRAM: Final = (sys.executable, "-m", "fliqd")
@@ -59,6 +60,14 @@ class Daemon:
     def __call__(self, *args: str, stdin: str = "", **env: str) -> Ended:
         """Run a command against it."""
         return run(*args, env=self.env | env, stdin=stdin)
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        """Make a call to the API that must be accepted."""
+        token = (self.state_dir / "admin.token").read_text().strip()
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        data = None if body is None else json.dumps(body).encode()
+        with urlopen(Request(self.url + path, data, headers, method=method)) as answer:  # noqa: S310 -- our own daemon
+            return json.load(answer)
 
     def create(self, url: str, *args: str) -> str:
         """Create a job that must be accepted; return its id."""

@@ -9,7 +9,7 @@ def test_a_right_file(tmp_path: Path) -> None:
     file = tmp_path / "fliqd.toml"
     file.write_text('[server]\nlisten = "127.0.0.1:4000"\n')
     ended = run("config", "check", str(file), env=environment())
-    assert (ended.code, ended.out, ended.err) == (0, f"{file} is fine\n", "")
+    assert (ended.code, ended.out, ended.err) == (0, f"{file} is fine (0 schedules, 0 jobs)\n", "")
 
 
 def test_no_file_is_fine() -> None:

@@ -1,15 +1,10 @@
 """`fliqd config init`: a file that works as it is, and with every line of it in use."""
 
-import json
 import re
 import tomllib
 from pathlib import Path
 
 import pytest
-
-from fliqd.core.decoding import decode
-from fliqd.core.drafts import Defaults
-from fliqd.core.schedule_drafts import ScheduleDraft, required_of_schedule, schedule_fields
 
 from .running import Ended, environment, run
 
@@ -28,12 +23,12 @@ def test_it_works_as_it_is_and_with_every_key_in_use(tmp_path: Path) -> None:
     made = init(str(file), TZ="Asia/Kolkata")
     assert (made.code, made.out) == (0, f"{file}\n")
     assert made.err == f"Next: edit it, then `fliqd config check {file}`, then `fliqd serve --config {file}`.\n"
-    assert run("config", "check", str(file), env=environment()).out == f"{file} is fine\n"
+    assert run("config", "check", str(file), env=environment()).out == f"{file} is fine (0 schedules, 0 jobs)\n"
     assert tomllib.loads(file.read_text())["defaults"] == {"timezone": "Asia/Kolkata"}
 
-    settings, _, _ = file.read_text().partition("#[[schedules]]")
-    file.write_text(in_use(settings))
-    assert run("config", "check", str(file), env=environment()).code == 0
+    file.write_text(in_use(file.read_text()))
+    used = run("config", "check", str(file), env=environment())
+    assert (used.code, used.out) == (0, f"{file} is fine (1 schedule, 0 jobs)\n"), used
 
 
 def test_what_it_shows_of_settings_are_their_defaults(tmp_path: Path) -> None:
@@ -45,18 +40,6 @@ def test_what_it_shows_of_settings_are_their_defaults(tmp_path: Path) -> None:
     assert shown == {section: {key: defaults[section][key] for key in keys} for section, keys in shown.items()}
 
 
-def test_its_schedule_works(tmp_path: Path) -> None:
-    file = tmp_path / "fliqd.toml"
-    assert init(str(file)).code == 0
-    [declared] = tomllib.loads(in_use(file.read_text()))["schedules"]
-    draft, problems = decode(json.dumps(declared).encode(), ScheduleDraft)
-    found = list(problems)
-    fields = schedule_fields(draft, Defaults(), 0, found)
-    required_of_schedule(draft, found)
-    assert found == []
-    assert (fields["name"], fields["cron"]) == ("nightly-backup", "0 3 * * *")
-
-
 @pytest.mark.parametrize("env", [{}, {"FLIQD_CONFIG": "elsewhere.toml"}])
 def test_a_file_of_its_own_choice_is_the_one_that_serve_reads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, env: dict[str, str]
@@ -66,7 +49,7 @@ def test_a_file_of_its_own_choice_is_the_one_that_serve_reads(
     name = env.get("FLIQD_CONFIG", "fliqd.toml")
     assert (made.code, made.out) == (0, f"{name}\n")
     assert made.err == "Next: edit it, then `fliqd config check`, then `fliqd serve`.\n"
-    assert run("config", "check", env=environment(**env)).out == f"{name} is fine\n"
+    assert run("config", "check", env=environment(**env)).out == f"{name} is fine (0 schedules, 0 jobs)\n"
 
 
 def test_a_file_that_is_there_stays(tmp_path: Path) -> None:

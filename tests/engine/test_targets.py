@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
-from tests.support import RunningDaemon, Target
+from tests.support import RunningDaemon, Target, until
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -112,3 +113,64 @@ async def test_each_bad_target_is_an_outcome_and_no_good_one_feels_it(
         seen[name] = (ended["status"], execution["error_code"])
         assert (execution["error"] is None) == (ended["status"] == "success")
     assert seen == {name: (status, code) for name, (_, status, code) in KINDS.items()}
+
+
+class Hanging:
+    """A host that takes requests and never answers; it counts those that wait at one time."""
+
+    def __init__(self) -> None:
+        self.waiting = 0
+        self.seen = 0
+        self.url = ""
+
+    async def take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.waiting += 1
+        self.seen += 1
+        await reader.read()
+        self.waiting -= 1
+        writer.close()
+
+
+@asynccontextmanager
+async def hanging(count: int) -> AsyncIterator[list[Hanging]]:
+    hosts = [Hanging() for _ in range(count)]
+    async with AsyncExitStack() as stack:
+        for host in hosts:
+            server = await stack.enter_async_context(await asyncio.start_server(host.take, "127.0.0.1", 0))
+            host.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        yield hosts
+
+
+@pytest.mark.parametrize("env", [{"FLIQD_DISPATCH__SHUTDOWN_GRACE": "0"}])
+async def test_many_dead_hosts_do_not_stop_the_others(fliqd: RunningDaemon, target: Target) -> None:
+    """Twelve of them, with 32 each more than enough for all the slots, keep a hundred others from nothing."""
+    async with hanging(12) as hosts:
+        jobs = [{"url": host.url, "delay": 0} for host in hosts for _ in range(40)]
+        assert (await fliqd("POST", "/v1/jobs/batch", {"jobs": jobs})).status == 200
+
+        async def all_hang() -> bool | None:
+            return all(host.waiting for host in hosts) or None
+
+        await until(all_hang, "a request at each dead host")
+        jobs = [{"url": target.url, "delay": 0} for _ in range(100)]
+        await fliqd("POST", "/v1/jobs/batch", {"jobs": jobs})
+        await target.received(100)
+        assert sum(host.waiting for host in hosts) <= 128
+        assert max(host.waiting for host in hosts) <= 32
+        await fliqd.stop()
+
+
+@pytest.mark.parametrize(
+    "env", [{"FLIQD_DISPATCH__MAX_IN_FLIGHT_PER_HOST": "8", "FLIQD_DISPATCH__SHUTDOWN_GRACE": "0"}]
+)
+async def test_a_host_that_has_timed_out_is_tried_one_at_a_time(fliqd: RunningDaemon) -> None:
+    async with hanging(1) as (host,):
+        jobs = [{"url": host.url, "delay": 0, "timeout_seconds": 1} for _ in range(10)]
+        await fliqd("POST", "/v1/jobs/batch", {"jobs": jobs})
+
+        async def ninth() -> bool | None:
+            return host.seen == 9 or None
+
+        await until(ninth, "the first after eight timeouts")
+        assert host.waiting == 1
+        await fliqd.stop()

@@ -190,7 +190,7 @@ async def test_a_hangup_without_a_terminal_ends_nothing(tmp_path: Path) -> None:
         fliqd.process.send_signal(signal.SIGHUP)
 
         async def told() -> bool | None:
-            return any(event["event"] == "daemon.no_reload" for event in fliqd.log) or None
+            return any(event["event"] == "config.applied" for event in fliqd.log) or None
 
         await until(told, "the word about it")
         assert (await fliqd("GET", "/readyz")).status == 200

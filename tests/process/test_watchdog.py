@@ -16,7 +16,7 @@ HARMS = {
 }
 PROGRAM = """
 import asyncio, functools, os, sys, time
-from fliqd import config, daemon as module, logs, watchdog
+from fliqd import config, daemon as module, logs, loop, watchdog
 logs.configure("info", "json")
 module.watch = functools.partial(watchdog.watch, beat_s=0.05, patience_s=1.0)
 start = module.Daemon.start
@@ -27,7 +27,8 @@ async def start_and_harm(*args):
     asyncio.get_running_loop().call_later(0.2, harm)
     return daemon
 module.Daemon.start = start_and_harm
-error = asyncio.run(module.serve(config.load(None, os.environ)))
+with asyncio.Runner(loop_factory=loop.factory()) as runner:
+    error = runner.run(module.serve(config.load(None, os.environ)))
 os._exit(error.exit_code if error else 0)
 """
 

@@ -35,3 +35,26 @@ async def test_a_job_for_each_due_time(fliqd: RunningDaemon, clock: FakeClock, t
     assert (await fliqd("GET", f"/v1/schedules/{made['id']}/missed")).body["missed"] == []
     jobs = (await fliqd("GET", f"/v1/schedules/{made['id']}/jobs")).body["jobs"]
     assert len(jobs) == 2
+
+
+async def test_a_clock_far_ahead_that_is_set_back_loses_and_repeats_nothing(
+    fliqd: RunningDaemon, clock: FakeClock, target: Target
+) -> None:
+    """Ten years ahead and back: what ran there does not run again, what was missed there is ahead again."""
+    made = await schedule(fliqd, name="hourly", cron="0 * * * *", url=target.url)
+    clock.step(timedelta(days=3653))
+    await target.received(1)
+
+    async def next_run() -> str | None:
+        shown = (await fliqd("GET", f"/v1/schedules/{made['id']}")).body["next_run_at"]
+        return shown if shown.startswith("2027-03-01T13") else None
+
+    clock.step(timedelta(days=-3653))
+    assert await until(next_run, "the next run near again") == "2027-03-01T13:00:00.000Z"
+    assert (await fliqd("GET", f"/v1/schedules/{made['id']}/missed")).body["missed"] == []
+    clock.advance(timedelta(hours=1))
+    hits = await target.received(2)
+    assert [hit.headers["X-Fliq-Scheduled-At"] for hit in hits] == [
+        "2037-03-01T12:00:00.000Z",
+        "2027-03-01T13:00:00.000Z",
+    ]

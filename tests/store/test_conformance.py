@@ -170,6 +170,35 @@ async def test_a_claim_opens_an_attempt_once(store: Store) -> None:
     assert (await store.job(jobs[1].id)).status is S.SCHEDULED
 
 
+async def test_a_claimed_job_is_the_job_and_nothing_less(store: Store) -> None:
+    """Whatever its fields hold, and however long its body is."""
+    everything: dict[str, Any] = {
+        "headers": {"A": "1", "ü": '"\u2028\\'},
+        "query": {"q": ""},
+        "backoff": Backoff(kind=BackoffKind.TABLE, delays_s=(1.5, 2)),
+        "success_statuses": ("2xx", "409"),
+        "on_interrupt": OnInterrupt.FAIL,
+        "tags": ("x",),
+        "name": "a 'name'\n",
+        "expires_ms": NOW + 9,
+    }
+    bodies = [None, b"", b"\x00\xff", b"x" * 16_384, bytes(range(256)) * 100]
+    jobs = await add(store, *(a_job(number, body=body, **everything) for number, body in enumerate(bodies)))
+    claimed = await claim(store, jobs, NOW + 3)
+    assert claimed == [await store.job(job.id) for job in jobs]
+    assert [job.body for job in claimed] == bodies
+
+
+async def test_many_ends_at_once_each_for_itself(store: Store) -> None:
+    """More than a statement takes; the one that is not the owner's any more changes nothing."""
+    jobs = await claim(store, await add(store, *(a_job(number) for number in range(90))))
+    stale = msgspec.structs.replace(jobs[70], owner="gone")
+    ends = [the_end(job) for job in [*jobs[:70], stale, *jobs[71:]]]
+    assert await store.finish_all(ends) == [True] * 70 + [False] + [True] * 19
+    assert (await store.job(stale.id)).status is S.RUNNING
+    assert (await store.job(jobs[71].id)).status is S.SUCCESS
+
+
 async def test_an_expired_job_fails_at_its_claim(store: Store) -> None:
     jobs = await add(store, a_job(1, expires_ms=NOW), a_job(2, expires_ms=NOW + 100))
     claimed = await claim(store, jobs, NOW + 1)

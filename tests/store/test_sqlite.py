@@ -92,6 +92,17 @@ async def test_the_due_window_is_read_from_the_index_alone(path: Path, name: str
     assert "TEMP B-TREE" not in plan
 
 
+@pytest.mark.parametrize("name", ["jobs_settle", "executions_close"])
+async def test_what_has_ended_is_found_by_its_key(path: Path, name: str) -> None:
+    """Not by going through all jobs, nor through all that are running."""
+    await (await open_sqlite(path, [])).close()
+    plain = sqlite3.connect(path)
+    sql = queries.load()[name]
+    plan = " ".join(row[3] for row in plain.execute("EXPLAIN QUERY PLAN " + sql, [None] * sql.count("?")))
+    plain.close()
+    assert re.search(r"SEARCH (job|execution) USING (INTEGER )?PRIMARY KEY", plan), plan
+
+
 async def test_the_schema_restates_the_states(path: Path) -> None:
     """What the transition table does not know cannot be written either."""
     failures: list[FliqdError] = []

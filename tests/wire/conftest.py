@@ -1,25 +1,17 @@
-"""Both loops, a sender that may go anywhere, and a server that says what a test tells it to."""
+"""A sender that may go anywhere, and a server that says what a test tells it to."""
 
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvloop
 
 from fliqd.engine.wire.sender import WireSender
 from tests.wire.servers import Script, ScriptedServer
-
-LoopFactory = Callable[[], asyncio.AbstractEventLoop]
-
-
-def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> Mapping[str, LoopFactory]:
-    """Run every asynchronous test on either loop."""
-    return {"asyncio": asyncio.SelectorEventLoop, "uvloop": uvloop.new_event_loop}
 
 
 @pytest.fixture

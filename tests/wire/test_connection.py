@@ -50,7 +50,10 @@ class Wire:
         self.connection.connection_made(self.transport)
 
     def start(self) -> asyncio.Future[Response]:
-        return self.connection.start(b"GET", get("http://a.example/"), Stopwatch(time.monotonic, 5.0))
+        outcome: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
+        watch = Stopwatch(time.monotonic, 5.0)
+        self.connection.start(b"GET", get("http://a.example/"), watch, outcome.set_result)
+        return outcome
 
     def receive(self, data: bytes) -> None:
         self.inbox[: len(data)] = data

@@ -6,7 +6,7 @@ from typing import cast
 import pytest
 
 from fliqd.engine.wire.connection import Connection
-from fliqd.engine.wire.pool import Pool
+from fliqd.engine.wire.pool import FRESH_S, Pool
 
 
 class Kept:
@@ -15,6 +15,8 @@ class Kept:
     def __init__(self, name: str) -> None:
         self.name = name
         self.quiet = True
+        self.is_open = True
+        self.proven = False
         self.closed = False
         self.dropped = False
 
@@ -50,6 +52,20 @@ def pool(*, per_origin: int = 3, total: int = 5, idle_s: float = 0.01) -> tuple[
 
 def kept(count: int) -> list[Kept]:
     return [Kept(str(i)) for i in range(count)]
+
+
+async def test_only_a_proven_connection_that_has_just_answered_is_not_looked_at() -> None:
+    a_pool, time = pool()
+    (connection,) = kept(1)
+    connection.quiet = False
+    for proven, waited_s, expected in ((True, 0.0, connection), (True, FRESH_S, None), (False, 0.0, None)):
+        connection.proven = proven
+        put(a_pool, "a", connection)
+        time.now += waited_s
+        assert take(a_pool, "a") is expected
+    connection.proven, connection.is_open = True, False
+    put(a_pool, "a", connection)
+    assert take(a_pool, "a") is None
 
 
 async def test_last_in_first_out() -> None:

@@ -1,6 +1,6 @@
 """One connection, carrying one request at a time: bytes out, bytes in, and the end of it.
 
-Every way out of an exchange goes through `_finish`, which settles the caller's future once and keeps the
+Every way out of an exchange goes through `_finish`, which tells the caller once and keeps the
 connection open only if it is clean: after a complete answer, with nothing left over on either side (RFC 9112,
 section 9.3).
 """
@@ -27,8 +27,8 @@ class Connection(asyncio.BufferedProtocol):
     """
 
     __slots__ = (
-        "_early", "_inbox", "_on_lost", "_reader", "_socket", "_transport", "_used", "_waiter", "_watch",
-        "address", "expires_at", "lost", "peer", "reusable",
+        "_done", "_early", "_inbox", "_ip", "_on_lost", "_reader", "_socket", "_transport", "_used", "_watch",
+        "address", "expires_at", "lost", "peer", "proven", "reusable",
     )  # fmt: skip
 
     def __init__(
@@ -44,15 +44,17 @@ class Connection(asyncio.BufferedProtocol):
         self.reusable = False
         self.lost = False
         self.expires_at = 0.0  # after which it is not used again, by the sender's clock
+        self.proven = False  # it was used a second time and answered: the target does keep it open
         self._socket = sock
         self._inbox = inbox
         self._on_lost = on_lost
         self._reader = AnswerReader(peer)
         self._transport: asyncio.Transport | None = None
-        self._waiter: asyncio.Future[Response] | None = None
+        self._done: Callable[[Response], None] | None = None
         self._watch: Stopwatch | None = None
         self._used = False  # it has carried a request before the present one
         self._early = b""
+        self._ip = str(address.ip)
 
     @property
     def is_open(self) -> bool:
@@ -75,15 +77,15 @@ class Connection(asyncio.BufferedProtocol):
             return False
         return False
 
-    def start(self, head: bytes, request: OutgoingRequest, watch: Stopwatch) -> asyncio.Future[Response]:
-        """Write the request and return the future of its outcome; the connection must be open.
+    def start(self, head: bytes, request: OutgoingRequest, watch: Stopwatch, done: Callable[[Response], None]) -> None:
+        """Write the request and have `done` called with its outcome; the connection must be open.
 
         From here on the request counts as sent, whatever becomes of it.
         """
         transport = cast("asyncio.Transport", self._transport)
         self._watch = watch
         self._reader.expect(request)
-        self._waiter = waiter = asyncio.get_running_loop().create_future()
+        self._done = done
         body = request.body
         if not body:
             transport.write(head)
@@ -94,13 +96,15 @@ class Connection(asyncio.BufferedProtocol):
             transport.write(body)
         watch.lap()
         if self._early:
-            early, self._early = self._early, b""
-            self._take(early)
-        return waiter
+            asyncio.get_running_loop().call_soon(self._take_early)
+
+    def _take_early(self) -> None:
+        early, self._early = self._early, b""
+        self._take(early)
 
     def expire(self) -> None:
         """End the exchange: its deadline has come."""
-        if self._waiter is None:
+        if self._done is None:
             return  # the outcome came within the same turn of the loop
         reader, watch = self._reader, cast("Stopwatch", self._watch)
         unsent = cast("asyncio.Transport", self._transport).get_write_buffer_size()
@@ -119,14 +123,14 @@ class Connection(asyncio.BufferedProtocol):
 
     def interrupt(self) -> None:
         """Close at once; a request under way ends with a failure."""
-        if self._waiter is not None:
+        if self._done is not None:
             message = f"fliqd stopped before {self.peer} had answered."
             self._finish(Failure(code=ErrorCode.INTERRUPTED, message=message))
         self.drop()
 
     def drop(self) -> None:
         """Close at once and forget the exchange: nobody waits for it any more."""
-        self._waiter = None
+        self._done = None
         self.reusable = False
         if self._transport is not None:
             self._transport.abort()
@@ -149,7 +153,7 @@ class Connection(asyncio.BufferedProtocol):
         self._take(bytes(self._inbox[:nbytes]))
 
     def _take(self, data: bytes) -> None:
-        if self._waiter is None:
+        if self._done is None:
             self._keep_early(data)
             return
         reader, watch = self._reader, cast("Stopwatch", self._watch)
@@ -172,7 +176,7 @@ class Connection(asyncio.BufferedProtocol):
     def connection_ended(self, exc: Exception | None) -> None:
         """Settle the exchange under way, if any: the peer has ended the stream, or broken it (`exc`)."""
         self.reusable = False
-        if self._waiter is None:
+        if self._done is None:
             return
         reader = self._reader
         if not reader.began:
@@ -204,22 +208,22 @@ class Connection(asyncio.BufferedProtocol):
         return Failure(code=ErrorCode.RESET, message=f"{self.peer} {what}.")
 
     def _finish(self, failure: Failure | None, *, stale: bool = False) -> None:
-        waiter, self._waiter = self._waiter, None
+        done, self._done = self._done, None
         reader, transport = self._reader, self._transport
         if transport is not None:
             written = not transport.get_write_buffer_size()
             self.reusable = reader.reusable and failure is None and written and not transport.is_closing()
             if self.reusable:
-                self._used = True
+                self.proven, self._used = self._used, True
             elif failure is None and written and not reader.cut:
                 transport.close()
             else:
                 transport.abort()
-        if waiter is None or waiter.done():
+        if done is None:
             return
-        waiter.set_result(
+        done(
             Response(
-                peer=str(self.address.ip),
+                peer=self._ip,
                 status=reader.status,
                 headers=reader.headers,
                 body=reader.body,

@@ -2,9 +2,12 @@
 
 import asyncio
 from collections import OrderedDict, deque
+from typing import Final
 
 from fliqd.engine.wire.connection import Connection
 from fliqd.engine.wire.stopwatch import Monotonic
+
+FRESH_S: Final = 0.005
 
 
 class Pool:
@@ -36,10 +39,12 @@ class Pool:
         stack = self._stacks.get(key)
         while stack:
             connection = stack.pop()
-            del self._since[connection]
+            _, since = self._since.pop(connection)
             if not stack:
                 del self._stacks[key]
-            if connection.is_quiet():
+            # A look into the kernel is spared where the target is known to keep it open, and has just answered.
+            fresh = connection.proven and connection.is_open and self._now() - since < FRESH_S
+            if fresh or connection.is_quiet():
                 return connection
             connection.drop()
         return None

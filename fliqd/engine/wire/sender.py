@@ -4,12 +4,13 @@ import asyncio
 import socket
 import ssl
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from fliqd.core.delivery import ErrorCode, Failure, OutgoingRequest, Response
 from fliqd.engine.wire.connect import connect
 from fliqd.engine.wire.connection import Connection
+from fliqd.engine.wire.deadlines import Deadlines
 from fliqd.engine.wire.dns import Address, Resolver
 from fliqd.engine.wire.faults import WireError, unconnected, untrusted
 from fliqd.engine.wire.octets import IPAddress, Origin, UnsendableError, encode
@@ -72,6 +73,7 @@ class WireSender:
         self._stagger_s = stagger_s
         self._now = now
         self._inbox = memoryview(bytearray(INBOX))
+        self._deadlines = Deadlines(now)
         self._open: set[Connection] = set()
         self._opening: set[asyncio.Timeout] = set()
         self._closed = False
@@ -86,21 +88,32 @@ class WireSender:
         """How many of them wait for a request."""
         return len(self._pool)
 
-    async def send(self, request: OutgoingRequest) -> Response:
-        """Make the request; return within its deadline. Raises nothing but CancelledError."""
+    def start(self, request: OutgoingRequest, done: Callable[[Response], None]) -> "Exchange":
+        """Make the request; `done` is called once, within its deadline, and never from inside this call."""
         watch = Stopwatch(self._now, request.timeout_s)
+        exchange = Exchange(request, watch, done)
         try:
             origin, head = encode(request)
             connection = self._kept(origin, request.previous)
             if connection is None:
-                connection = await self._connect(origin, request.previous, watch)
-            return await self._exchange(connection, origin, head, request, watch)
-        except UnsendableError as err:
-            return _failed(ErrorCode.INTERNAL, str(err), watch)
-        except WireError as err:
-            return Response(failure=err.failure, timings=watch.timings())
-        except Exception as err:  # noqa: BLE001 - one request must not end the worker that sends the others
-            return _failed(ErrorCode.INTERNAL, f"fliqd failed to send the request ({type(err).__name__}).", watch)
+                opening = self._open_then_start(exchange, origin, head)
+                exchange.opening = asyncio.get_running_loop().create_task(opening, name="connect")
+            else:
+                self._start_on(connection, exchange, origin, head)
+        except Exception as err:  # noqa: BLE001 - one request must not end what sends the others
+            asyncio.get_running_loop().call_soon(exchange.finish, _failure_of(err, watch))
+        return exchange
+
+    async def send(self, request: OutgoingRequest) -> Response:
+        """Make the request and wait for its outcome. Raises nothing but CancelledError."""
+        outcome: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
+        # Cancelled in the turn in which the answer comes, the future takes none any more.
+        exchange = self.start(request, lambda response: None if outcome.done() else outcome.set_result(response))
+        try:
+            return await outcome
+        except asyncio.CancelledError:
+            exchange.cancel()
+            raise
 
     async def close(self) -> None:
         """Drop every connection; requests under way end with a failure."""
@@ -116,23 +129,31 @@ class WireSender:
                 return
             await asyncio.sleep(0)
 
-    async def _exchange(
-        self, connection: Connection, origin: Origin, head: bytes, request: OutgoingRequest, watch: Stopwatch
-    ) -> Response:
-        timer = asyncio.get_running_loop().call_later(watch.left_s(), connection.expire)
+    async def _open_then_start(self, exchange: "Exchange", origin: Origin, head: bytes) -> None:
         try:
-            response = await connection.start(head, request, watch)
+            connection = await self._connect(origin, exchange.request.previous, exchange.watch)
+            exchange.opening = None
+            self._start_on(connection, exchange, origin, head)
+        except Exception as err:  # noqa: BLE001 - as above
+            exchange.finish(_failure_of(err, exchange.watch))
+
+    def _start_on(self, connection: Connection, exchange: "Exchange", origin: Origin, head: bytes) -> None:
+        def ended(response: Response) -> None:
+            self._deadlines.clear(connection)
+            if connection.reusable:
+                if self._closed or self._now() >= connection.expires_at:
+                    connection.close()
+                else:
+                    self._pool.put(origin.key, connection)
+            exchange.finish(response)
+
+        exchange.connection = connection
+        try:
+            connection.start(head, exchange.request, exchange.watch, ended)
         except BaseException:
             connection.drop()
             raise
-        finally:
-            timer.cancel()
-        if connection.reusable:
-            if self._closed or self._now() >= connection.expires_at:
-                connection.close()
-            else:
-                self._pool.put(origin.key, connection)
-        return response
+        self._deadlines.set(connection, exchange.watch.left_s())
 
     def _kept(self, origin: Origin, previous: str | None) -> Connection | None:
         """Return a kept-alive connection whose address is still allowed, None if a new one must be made."""
@@ -182,7 +203,7 @@ class WireSender:
             raise WireError(ErrorCode.EGRESS_DENIED, refusal)
         watch.connect_ms = watch.lap()
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection = Connection(origin.peer, address, sock, self._inbox, self._open.discard)
+        connection = Connection(origin.peer, address, sock, self._inbox, self._forget)
         connection.expires_at = self._now() + self._max_age_s
         loop = asyncio.get_running_loop()
         if tls is not None:
@@ -213,6 +234,10 @@ class WireSender:
             )
         return connection
 
+    def _forget(self, connection: Connection) -> None:
+        self._open.discard(connection)
+        self._deadlines.clear(connection)
+
     def _allowed(self, addresses: Sequence[Address], origin: Origin, previous: str | None) -> list[Address]:
         verdicts = [self._judge(address.ip, origin.port, origin.host, previous=previous) for address in addresses]
         allowed = [address for address, refusal in zip(addresses, verdicts, strict=True) if refusal is None]
@@ -227,6 +252,44 @@ class WireSender:
             self._tls.minimum_version = ssl.TLSVersion.TLSv1_2
             self._tls.set_alpn_protocols(["http/1.1"])
         return self._tls
+
+
+class Exchange:
+    """A request under way: first a connection in the making, then one that carries it, then nothing."""
+
+    __slots__ = ("_done", "connection", "opening", "request", "watch")
+
+    def __init__(self, request: OutgoingRequest, watch: Stopwatch, done: Callable[[Response], None]) -> None:
+        self.request = request
+        self.watch = watch
+        self._done: Callable[[Response], None] | None = done
+        self.opening: asyncio.Task[None] | None = None
+        self.connection: Connection | None = None
+
+    def finish(self, response: Response) -> None:
+        """Tell the outcome, once, and not after `cancel`."""
+        done, self._done = self._done, None
+        self.opening = self.connection = None
+        if done is not None:
+            done(response)
+
+    def cancel(self) -> None:
+        """Give it up: its connection is closed, and nobody is told of an outcome."""
+        self._done = None
+        if self.opening is not None:
+            self.opening.cancel()
+        if self.connection is not None:
+            self.connection.drop()
+        self.opening = self.connection = None
+
+
+def _failure_of(err: Exception, watch: Stopwatch) -> Response:
+    """Say why there was no exchange."""
+    if isinstance(err, WireError):
+        return Response(failure=err.failure, timings=watch.timings())
+    if isinstance(err, UnsendableError):
+        return _failed(ErrorCode.INTERNAL, str(err), watch)
+    return _failed(ErrorCode.INTERNAL, f"fliqd failed to send the request ({type(err).__name__}).", watch)
 
 
 def _failed(code: ErrorCode, message: str, watch: Stopwatch) -> Response:

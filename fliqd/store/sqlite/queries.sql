@@ -74,16 +74,33 @@ SELECT next_attempt_ms, pk, lane FROM job
  ORDER BY next_attempt_ms, pk
  LIMIT :limit;
 
+-- name: jobs_claimable
+-- Those of a batch that can be given to :owner, as jobs_claim leaves them, in one row of JSON: the interpreter's lock changes
+-- hands with every row that is fetched. The columns are those of the table, in its order; a long body comes by itself.
+SELECT json_group_array(json_array(
+       pk, id, dialect, token_id, 'running', url, host, lane, http_method, headers, query,
+       CASE WHEN length(body) <= 16384 THEN hex(body) WHEN body IS NOT NULL THEN 0 END, body_is_json, timeout_ms,
+       max_retries, backoff, success_statuses, on_interrupt,
+       queue, name, description, tags, idempotency_key, replay_of, scheduled_ms, expires_ms, created_ms, :now_ms,
+       coalesce(started_ms, :now_ms), finished_ms, NULL, next_attempt_ms, :owner, executions + 1, attempts, crashes,
+       last_status_code, last_error, source, schedule_id, slot_ms, has_references))
+  FROM job
+ WHERE pk IN (SELECT value FROM json_each(:pks))
+   AND status = 'scheduled' AND next_attempt_ms <= :until_ms
+   AND (expires_ms IS NULL OR expires_ms >= :now_ms);
+
+-- name: job_body
+SELECT body FROM job WHERE pk = ?;
+
 -- name: jobs_claim
--- Give a batch of due jobs to :owner. A job that does not come back: not due, expired, gone, or someone was quicker.
+-- Give a batch of due jobs to :owner. One that jobs_claimable left out: not due, expired, gone, or someone was quicker.
 UPDATE job
    SET status = 'running', owner = :owner, executions = executions + 1,
        due_ms = next_attempt_ms, next_attempt_ms = NULL,
        started_ms = coalesce(started_ms, :now_ms), updated_ms = :now_ms
  WHERE pk IN (SELECT value FROM json_each(:pks))
    AND status = 'scheduled' AND next_attempt_ms <= :until_ms
-   AND (expires_ms IS NULL OR expires_ms >= :now_ms)
-RETURNING *;
+   AND (expires_ms IS NULL OR expires_ms >= :now_ms);
 
 -- name: jobs_expire
 UPDATE job
@@ -95,17 +112,30 @@ RETURNING schedule_id, pk, status;
 INSERT INTO execution (job_pk, attempt_num, id, status, started_ms, late_ms, response_truncated)
 VALUES (?, ?, ?, 'running', ?, ?, 0);
 
--- name: execution_close
+-- name: executions_close
 UPDATE execution
-   SET status = ?, started_ms = ?, finished_ms = ?, late_ms = ?, status_code = ?, error_code = ?, error = ?,
-       response_headers = ?, response_body = ?, response_truncated = ?, timings = ?
- WHERE job_pk = ? AND attempt_num = ? AND status = 'running';
+   SET status = ended.status, started_ms = ended.started_ms, finished_ms = ended.finished_ms, late_ms = ended.late_ms,
+       status_code = ended.status_code, error_code = ended.error_code, error = ended.error,
+       response_headers = ended.response_headers, response_body = ended.response_body,
+       response_truncated = ended.response_truncated, timings = ended.timings
+  FROM (WITH ended (job_pk, attempt_num, status, started_ms, finished_ms, late_ms, status_code, error_code, error,
+                    response_headers, response_body, response_truncated, timings)
+          AS (VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?))
+        SELECT * FROM ended) AS ended
+ WHERE execution.job_pk = ended.job_pk AND execution.attempt_num = ended.attempt_num AND execution.status = 'running';
 
--- name: job_settle
+-- name: jobs_settle
+-- The + keeps SQLite from going through all that is running for each that has ended.
 UPDATE job
-   SET status = ?, owner = NULL, due_ms = NULL, next_attempt_ms = ?, finished_ms = ?, updated_ms = ?, attempts = ?,
-       crashes = 0, lane = host, started_ms = CASE WHEN executions = 1 THEN ? ELSE started_ms END, last_status_code = ?, last_error = ?
- WHERE pk = ? AND status = 'running' AND executions = ? AND owner = ?;
+   SET status = ended.status, owner = NULL, due_ms = NULL, next_attempt_ms = ended.next_attempt_ms,
+       finished_ms = ended.finished_ms, updated_ms = ended.updated_ms, attempts = ended.attempts, crashes = 0, lane = host,
+       started_ms = CASE WHEN job.executions = 1 THEN ended.started_ms ELSE job.started_ms END,
+       last_status_code = ended.last_status_code, last_error = ended.last_error
+  FROM (WITH ended (pk, executions, owner, status, next_attempt_ms, finished_ms, updated_ms, attempts, started_ms,
+                    last_status_code, last_error)
+          AS (VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?))
+        SELECT * FROM ended) AS ended
+ WHERE job.pk = ended.pk AND +job.status = 'running' AND job.executions = ended.executions AND job.owner = ended.owner;
 
 -- name: execution_forget
 DELETE FROM execution WHERE job_pk = ? AND attempt_num = ? AND status = 'running';
@@ -271,9 +301,10 @@ SELECT count(*), coalesce(sum(next_attempt_ms IS :held_ms), 0) FROM job WHERE sc
 SELECT slot_ms FROM job WHERE schedule_id = :id AND slot_ms BETWEEN :first_ms AND :last_ms;
 
 -- name: held_release
--- The first job that waits for the end of the runs before it, once none of them is left.
+-- The first job that waits for the end of the runs before it, once none of them is left. It is due when it was due:
+-- the time at which they ended may be that of a clock which has been set since.
 UPDATE job
-   SET next_attempt_ms = max(scheduled_ms, :now_ms), updated_ms = :now_ms
+   SET next_attempt_ms = scheduled_ms
  WHERE pk = (SELECT pk FROM job
               WHERE schedule_id = :id AND finished_ms IS NULL AND next_attempt_ms = :held_ms
               ORDER BY pk LIMIT 1)
@@ -302,6 +333,15 @@ SELECT pk, first_ms, last_ms, count, reason, noted_ms FROM missed
  WHERE schedule_pk = :schedule_pk AND pk < :before_pk
  ORDER BY pk DESC
  LIMIT :limit;
+
+-- name: missed_after
+SELECT pk, first_ms, last_ms, count, reason, noted_ms FROM missed WHERE schedule_pk = :schedule_pk AND last_ms > :after_ms;
+
+-- name: missed_cut
+UPDATE missed SET last_ms = ?, count = ? WHERE pk = ?;
+
+-- name: missed_drop
+DELETE FROM missed WHERE pk = ?;
 
 -- name: missed_delete
 DELETE FROM missed

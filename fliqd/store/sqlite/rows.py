@@ -1,6 +1,6 @@
 """Rows to records and back. A record's fields are the table's columns; both orders are checked at open."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -21,6 +21,8 @@ EXECUTION_COLUMNS: Final = (
     "job_pk", "attempt_num", "id", "status", "started_ms", "finished_ms", "late_ms", "status_code", "error_code",
     "error", "response_headers", "response_body", "response_truncated", "timings",
 )  # fmt: skip
+
+_BODY: Final = JOB_COLUMNS.index("body")
 
 _JOB_STATUS: Final = {str(status): status for status in JobStatus}
 _EXECUTION_STATUS: Final = {str(status): status for status in ExecutionStatus}
@@ -67,6 +69,14 @@ def job(row: Row) -> Job:
     values["has_references"] = bool(values["has_references"])
     values["source"] = _SOURCE[values["source"]]
     return Job(**values)
+
+
+def claimed(row: list[Any], long_body: Callable[[int], bytes]) -> Job:
+    """Read a row of `jobs_claimable`: its body is in hex, as JSON holds no bytes, or 0 if too long for that."""
+    body = row[_BODY]
+    if body is not None:
+        row[_BODY] = bytes.fromhex(body) if isinstance(body, str) else long_body(row[0])
+    return job(row)
 
 
 def job_values(job: Job) -> tuple[Any, ...]:
@@ -136,10 +146,11 @@ def execution(row: Row) -> Execution:
 def execution_close_values(end: Finish) -> tuple[Any, ...]:
     settlement = end.settlement
     return (
-        str(settlement.execution_status), end.started_ms, end.finished_ms, end.late_ms, end.status_code,
+        end.job.pk, end.job.executions, str(settlement.execution_status), end.started_ms, end.finished_ms,
+        end.late_ms, end.status_code,
         str(settlement.error_code) if settlement.error_code else None, settlement.error,
         _json(end.response_headers) if end.response_headers else None,
-        end.response_body, end.response_truncated, _json(end.timings), end.job.pk, end.job.executions,
+        end.response_body, end.response_truncated, _json(end.timings),
     )  # fmt: skip
 
 
@@ -147,9 +158,9 @@ def job_settle_values(end: Finish) -> tuple[Any, ...]:
     settlement = end.settlement
     retries = settlement.status is JobStatus.SCHEDULED
     return (
-        str(settlement.status), settlement.next_attempt_ms, None if retries else end.finished_ms, end.finished_ms,
-        settlement.attempts, end.started_ms, end.status_code, settlement.job_error, end.job.pk, end.job.executions,
-        end.job.owner,
+        end.job.pk, end.job.executions, end.job.owner, str(settlement.status), settlement.next_attempt_ms,
+        None if retries else end.finished_ms, end.finished_ms, settlement.attempts, end.started_ms, end.status_code,
+        settlement.job_error,
     )  # fmt: skip
 
 

@@ -5,12 +5,13 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from fliqd.core.accounting import Advance, advance
+from fliqd.core.accounting import Advance, advance, until
 from fliqd.core.due_heap import DueEntry
 from fliqd.core.model import HELD_MS, Job
+from fliqd.core.reconciling import DeclaredJob
 from fliqd.core.schedule import Missed, Schedule, ScheduleStatus, WhileRunning
 from fliqd.errors import ConflictError, NotFoundError
-from fliqd.store.base import DeclaredJob, Reconciliation, ScheduleFilter, Step
+from fliqd.store.base import Reconciliation, ScheduleFilter, Step
 from fliqd.store.sqlite import rows
 from fliqd.store.sqlite.writer import Transaction, Writer
 
@@ -144,8 +145,8 @@ class SqliteSchedules:
             if old.overlap is not WhileRunning.ALLOW and step.due.slots:
                 [(running, held)] = tx.rows("schedule_live", {"id": old.id, "held_ms": HELD_MS})
             made: frozenset[int] = frozenset()
-            if step.due.slots:
-                span = {"first_ms": step.due.slots[0].slot_ms, "last_ms": step.due.slots[-1].slot_ms}
+            if step.due.cursor_ms > old.cursor_ms:
+                span = {"first_ms": old.cursor_ms + 1, "last_ms": step.due.cursor_ms}
                 made = frozenset(row[0] for row in tx.rows("schedule_slots", {"id": old.id, **span}))
             plan = advance(old, step.due, running=running, held=held, made=made, now_ms=step.now_ms)
         changed = plan.schedule if step.change is None else step.change(plan.schedule)
@@ -164,10 +165,12 @@ class SqliteSchedules:
             pks = self._insert(tx, plan.jobs)
             last_run_ms = max(job.scheduled_ms for job in plan.jobs)
             tx.each("schedule_made", [(pks[-1], last_run_ms, new.pk)])
+        if step.ahead_of_ms is not None:
+            _take_back(tx, step.old, step.ahead_of_ms)
         for missed in plan.missed:
             _note(tx, step.old, missed)
         if new.deleted_ms is not None:
-            ended(tx, tx.rows("schedule_jobs_cancel", {"id": new.id, "now_ms": step.now_ms}), step.now_ms)
+            ended(tx, tx.rows("schedule_jobs_cancel", {"id": new.id, "now_ms": step.now_ms}))
         _offer(tx, new)
         return msgspec.structs.replace(new, version=new.version + 1)
 
@@ -210,13 +213,13 @@ class SqliteSchedules:
         return counts
 
 
-def ended(tx: Transaction, jobs: Iterable[tuple[str | None, int, str]], now_ms: int) -> None:
+def ended(tx: Transaction, jobs: Iterable[tuple[str | None, int, str]]) -> None:
     """Note how jobs (schedule id, pk, status) ended, and let those go that waited for them."""
     for schedule_id, pk, status in jobs:
         if schedule_id is None:
             continue
         tx.each("schedule_ended", [(str(status), schedule_id, pk)])
-        released = tx.rows("held_release", {"id": schedule_id, "held_ms": HELD_MS, "now_ms": now_ms})
+        released = tx.rows("held_release", {"id": schedule_id, "held_ms": HELD_MS})
         tx.due += [rows.due(row) for row in released]
 
 
@@ -228,6 +231,16 @@ def _note(tx: Transaction, old: Schedule, missed: Missed) -> None:
         return
     values = (old.pk, missed.first_ms, missed.last_ms, missed.count, str(missed.reason), missed.noted_ms)
     tx.each("missed_insert", [values])
+
+
+def _take_back(tx: Transaction, old: Schedule, after_ms: int) -> None:
+    """Forget due times after an instant as missed; of a range that goes beyond it the first part stays."""
+    for pk, *columns in tx.rows("missed_after", {"schedule_pk": old.pk, "after_ms": after_ms}):
+        left = until(old, rows.missed(columns), after_ms)
+        if left is None:
+            tx.each("missed_drop", [(pk,)])
+        else:
+            tx.each("missed_cut", [(left.last_ms, left.count, pk)])
 
 
 def _name_taken(tx: Transaction, schedule: Schedule) -> ConflictError | None:

@@ -219,9 +219,9 @@ class SqliteStore:
             if job.status is JobStatus.SCHEDULED and job.next_attempt_ms is not None and not job.is_held:
                 tx.due.append(DueEntry(job.next_attempt_ms, self._last_pk, job.lane))
         if values:
-            tx.insert("job_insert", values)
+            tx.several("job_insert", values)
         if tags:
-            tx.insert("job_tags_insert", tags)
+            tx.several("job_tags_insert", tags)
         return pks
 
     def _has_room(self, tx: Transaction, batches: list[Sequence[Job]]) -> bool:
@@ -294,7 +294,7 @@ class SqliteStore:
         if entry is not None:
             tx.due.append(entry)
         if new.status in FINAL:
-            schedules.ended(tx, [(new.schedule_id, new.pk, new.status)], new.updated_ms)
+            schedules.ended(tx, [(new.schedule_id, new.pk, new.status)])
         return True
 
     async def executions(self, job_id: str) -> list[Execution]:
@@ -333,11 +333,14 @@ class SqliteStore:
             "now_ms": claim.now_ms,
             "until_ms": claim.until_ms,
         }
-        jobs = [rows.job(row) for row in tx.rows("jobs_claim", values)]
+        found = msgspec.json.decode(tx.rows("jobs_claimable", values)[0][0])
+        jobs = [rows.claimed(row, lambda pk: tx.rows("job_body", (pk,))[0][0]) for row in found]
+        if jobs:
+            tx.run("jobs_claim", values)
         if len(jobs) < len(claim.pks):
             error = f"{ErrorCode.EXPIRED}: it could not start before expires_at"
             expired = tx.rows("jobs_expire", {"pks": values["pks"], "now_ms": claim.now_ms, "error": error})
-            schedules.ended(tx, expired, claim.now_ms)
+            schedules.ended(tx, expired)
         jobs.sort(key=lambda job: (job.due_ms, job.pk))
         opened = []
         for execution_id, job in zip(claim.execution_ids, jobs, strict=False):
@@ -345,24 +348,27 @@ class SqliteStore:
             late_ms = max(0, claim.now_ms - due_ms)
             opened.append((job.pk, job.executions, execution_id, max(claim.now_ms, due_ms), late_ms))
         if opened:
-            tx.insert("execution_open", opened)
+            tx.several("execution_open", opened)
         return jobs
 
     async def finish(self, end: Finish) -> bool:
         return await self._writer.write(self._finish, end, linger_s=RECORD_LINGER_S)
 
+    async def finish_all(self, ends: Sequence[Finish]) -> list[bool | Exception]:
+        return await self._writer.write_all(self._finish, ends)
+
     def _finish(self, tx: Transaction, ends: list[Finish]) -> list[bool]:
-        moved = tx.each("job_settle", [rows.job_settle_values(end) for end in ends])
+        moved = tx.several("jobs_settle", [rows.job_settle_values(end) for end in ends])
         if moved < len(ends):
             if len(ends) > 1:
                 raise SplitBatchError  # find out which
             return [False]
         if self._over:  # what came back is the part of an outcome that can be done without
             ends = [msgspec.structs.replace(end, response_headers=(), response_body=None) for end in ends]
-        tx.each("execution_close", [rows.execution_close_values(end) for end in ends])
+        tx.several("executions_close", [rows.execution_close_values(end) for end in ends])
         for end in ends:
             if end.job.schedule_id is not None and end.settlement.status in FINAL:
-                schedules.ended(tx, [(end.job.schedule_id, end.job.pk, end.settlement.status)], end.finished_ms)
+                schedules.ended(tx, [(end.job.schedule_id, end.job.pk, end.settlement.status)])
             if end.settlement.next_attempt_ms is not None:
                 tx.due.append(DueEntry(end.settlement.next_attempt_ms, end.job.pk, end.job.host))
         return [True] * len(ends)
@@ -399,7 +405,7 @@ class SqliteStore:
         }
         tx.rows("executions_interrupt", values)
         ended = tx.rows("jobs_interrupted_fail", values)
-        schedules.ended(tx, ended, item.now_ms)
+        schedules.ended(tx, ended)
         again = tx.rows("jobs_interrupted_retry", values)
         tx.due += [rows.due(row) for row in again]
         return len(again) + len(ended)

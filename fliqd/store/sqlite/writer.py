@@ -2,12 +2,13 @@
 
 import asyncio
 import contextlib
+import re
 import sqlite3
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, Final, NamedTuple, TypeVar
 
 import aiosqlite
@@ -22,7 +23,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 BATCH_ROWS: Final = 2_000  # a transaction takes no more writes after so many rows, so that none waits long
-INSERT_SIZES: Final = (32, 8, 2, 1)  # rows a statement; few sizes, so that each is prepared once
+STATEMENT_ROWS: Final = (64, 16, 4, 1)  # few sizes, so that each is prepared once
 GATHER_S: Final = 0.003
 DAMAGED: Final = frozenset({"SQLITE_CORRUPT", "SQLITE_NOTADB"})
 LATER: Final = frozenset({"SQLITE_BUSY", "SQLITE_LOCKED"})
@@ -45,32 +46,39 @@ class Transaction:
         """Run one statement for each of `values`; return how many rows it changed."""
         return self._connection.executemany(self._sql[name], values).rowcount
 
-    def insert(self, name: str, rows: Sequence[Sequence[Any]]) -> None:
-        """Run an INSERT for all of `rows`, several a statement.
+    def run(self, name: str, values: Sequence[Any] | dict[str, Any]) -> int:
+        """Run one statement; return how many rows it changed."""
+        return self._connection.execute(self._sql[name], values).rowcount
+
+    def several(self, name: str, rows: Sequence[Sequence[Any]]) -> int:
+        """Run a statement with a `VALUES (?, …)` for all of `rows`, many at once; return how many rows it changed.
 
         Between two statements the interpreter's lock is let go, and a busy loop keeps it for as long as it
         may: with a statement for each row a batch of 60 took 25 ms, most of it waiting for the lock.
         """
-        first = 0
+        first = changed = 0
         while first < len(rows):
-            size = next(size for size in INSERT_SIZES if size <= len(rows) - first)
+            size = next(size for size in STATEMENT_ROWS if size <= len(rows) - first)
             values = list(chain.from_iterable(rows[first : first + size]))
-            self._connection.execute(_several(self._sql[name], size), values)
+            changed += self._connection.execute(_several(self._sql[name], size), values).rowcount
             first += size
+        return changed
 
 
 @cache
-def _several(insert: str, count: int) -> str:
-    """Return an INSERT … VALUES (…) with its row of values so many times."""
-    head, values, row = insert.rstrip(";").rpartition("VALUES ")
-    return head + values + ", ".join([row] * count)
+def _several(statement: str, count: int) -> str:
+    """Return a statement with its row of values so many times."""
+    return _ROW.sub(lambda row: f"VALUES {', '.join([row[1]] * count)}", statement)
+
+
+_ROW: Final = re.compile(r"VALUES (\([^()]*\))")
 
 
 class _Write(NamedTuple):
     apply: Callable[[Transaction, list[Any]], Sequence[Any]]
-    item: Any
+    items: Sequence[Any]
     rows: int
-    done: asyncio.Future[Any]
+    done: asyncio.Future[Any]  # of the list of results
 
 
 class SplitBatchError(Exception):
@@ -122,10 +130,25 @@ class Writer:
         before the commit. An exception among the results is raised to its own caller alone, and must not
         have written anything.
         """
+        result = (await self.write_all(apply, [item], rows=rows, linger_s=linger_s))[0]
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    async def write_all(
+        self,
+        apply: Callable[[Transaction, list[T]], Sequence[R | Exception]],
+        items: Sequence[T],
+        *,
+        rows: int | None = None,
+        linger_s: float = 0.0,
+    ) -> list[R | Exception]:
+        """Do the same for many, with one future for all; an error that is an item's own comes back in its place."""
+        rows = len(items) if rows is None else rows
         if self._fatal is not None or self._closing:
             raise self._fatal or UnavailableError("fliqd is shutting down", "shutting_down")
-        done: asyncio.Future[R] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Write(apply, item, rows, done))
+        done: asyncio.Future[list[R | Exception]] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Write(apply, items, rows, done))
         self.waiting += rows
         if not linger_s or len(self._waiting) >= BATCH_ROWS:
             self._go.set()
@@ -184,7 +207,7 @@ class Writer:
     async def _settle(self, batch: list[_Write]) -> None:
         if self._fatal is not None:
             for write in batch:
-                _answer(write.done, self._fatal)
+                _fail(write.done, self._fatal)
             return
         try:
             # The one way into the store's thread that is not a statement; aiosqlite has no public one.
@@ -195,18 +218,27 @@ class Writer:
                 self.blocked = str(error)
             if isinstance(error, StoreIOError | StoreUnusableError):
                 self._die(error, batch)
-            elif len(batch) > 1 and not isinstance(error, UnavailableError):
+            elif isinstance(error, UnavailableError):
                 for write in batch:
-                    await self._settle([write])
+                    _fail(write.done, error)
+            elif sum(len(write.items) for write in batch) > 1:
+                for write in batch:
+                    await self._settle_each(write)
             else:
-                for write in batch:
-                    _answer(write.done, error)
+                _answer(batch[0].done, [error])
             return
         self.commits += 1
         self.blocked = None
         self._on_commit(transaction)
         for write, result in zip(batch, results, strict=True):
             _answer(write.done, result)
+
+    async def _settle_each(self, write: _Write) -> None:
+        """Apply the items of a write one by one, each in a transaction of its own."""
+        ones = [write._replace(items=[item], done=asyncio.get_running_loop().create_future()) for item in write.items]
+        for one in ones:
+            await self._settle([one])
+        _answer(write.done, [one.done.exception() or one.done.result()[0] for one in ones])
 
     def _transact(self, batch: list[_Write]) -> tuple[list[Any], Transaction]:
         """Apply a batch in one transaction, in the store's thread; the results come in the batch's order."""
@@ -215,7 +247,7 @@ class Writer:
         kinds: dict[Callable[..., Any], list[int]] = {}
         for index, write in enumerate(batch):
             kinds.setdefault(write.apply, []).append(index)
-        results: list[Any] = [None] * len(batch)
+        results: list[Any] = [[] for _ in batch]
         if self.blocked is not None:
             # The log of writes has eaten what room there was, and would eat what has been freed since. So it is
             # emptied into the file first; where that cannot be done yet, the transaction says so.
@@ -224,9 +256,10 @@ class Writer:
         connection.execute("BEGIN IMMEDIATE")
         try:
             for apply, indexes in kinds.items():
-                answers = apply(transaction, [batch[index].item for index in indexes])
-                for index, answer in zip(indexes, answers, strict=True):
-                    results[index] = answer
+                items = [item for index in indexes for item in batch[index].items]
+                answers = zip(items, apply(transaction, items), strict=True)
+                for index in indexes:
+                    results[index] = [answer for _, answer in islice(answers, len(batch[index].items))]
             connection.execute("COMMIT")
         except BaseException:
             # After SQLITE_FULL the transaction is gone already; a ROLLBACK would raise and hide the cause.
@@ -238,7 +271,7 @@ class Writer:
     def _die(self, error: FliqdError, batch: list[_Write]) -> None:
         self._fatal = error
         for write in (*batch, *self._waiting):
-            _answer(write.done, error)
+            _fail(write.done, error)
         self._waiting.clear()
         self._on_fatal(error)
 
@@ -263,11 +296,13 @@ def _meaning(err: Exception) -> Exception:
     return err
 
 
-def _answer(done: asyncio.Future[Any], result: Any) -> None:
-    """Give a caller its result, or raise it there; a caller that was cancelled has gone."""
-    if done.done():
-        return
-    if isinstance(result, Exception):
-        done.set_exception(result)
-    else:
-        done.set_result(result)
+def _answer(done: asyncio.Future[Any], results: list[Any]) -> None:
+    """Give a caller its results; one that was cancelled has gone."""
+    if not done.done():
+        done.set_result(results)
+
+
+def _fail(done: asyncio.Future[Any], error: Exception) -> None:
+    """Raise at a caller what kept all of its write from being done."""
+    if not done.done():
+        done.set_exception(error)

@@ -1,0 +1,189 @@
+"""`/config`: what is in effect, what a reload would change, and the reload. For admins."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, Final, Protocol
+
+import msgspec
+from aiohttp import web
+
+from fliqd.api.auth import require_admin
+from fliqd.api.documents import job_view, masked, schedule_view
+from fliqd.api.errors import json_response
+from fliqd.api.requests import json_body, params
+from fliqd.core.decoding import decode
+from fliqd.core.model import Job
+from fliqd.core.reconciling import Changes, DeclaredJob, DeclaredSchedule
+from fliqd.core.schedule import Schedule
+from fliqd.core.times import format_time
+from fliqd.errors import ConfigError, InvalidError
+
+LIFE: Final = frozenset(
+    {
+        "id",
+        "status",
+        "explanation",
+        "created_at",
+        "updated_at",
+        "paused_at",
+        "next_run_at",
+        "last_run_at",
+        "last_status",
+        "run_count",
+        "error",
+        "started_at",
+        "finished_at",
+        "next_attempt_at",
+        "actions",
+        "paused",
+    }
+)  # fmt: skip -- what no file says
+
+
+class Setting(Protocol):
+    """A setting as a person may see it."""
+
+    @property
+    def key(self) -> str: ...
+    @property
+    def value(self) -> object: ...
+    @property
+    def origin(self) -> str: ...
+
+
+class Result(Protocol):
+    """What a reload did, or would do."""
+
+    @property
+    def file(self) -> str | None: ...
+    @property
+    def changes(self) -> Changes: ...
+    @property
+    def restart_needed(self) -> Sequence[str]: ...
+
+
+class Reloading(Protocol):
+    """What reads the configuration anew."""
+
+    @property
+    def file(self) -> str | None: ...
+    def settings(self) -> Sequence[Setting]: ...
+    def restart_needed(self) -> Sequence[str]: ...
+    async def declared(self) -> tuple[Sequence[str], Sequence[tuple[DeclaredJob, Job | None]]]: ...
+    async def reload(self) -> Result: ...
+    async def diff(self, text: str | None) -> Result: ...
+
+
+class DiffDraft(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """The fields of `POST /v1/config/diff`: a file's text, in the place of the daemon's own."""
+
+    config: str | None = None
+
+
+def add_routes(router: web.UrlDispatcher, prefix: str, reloading: Reloading) -> None:
+    """Add the routes under `prefix`."""
+    router.add_get(f"{prefix}/config", partial(show, reloading))
+    router.add_post(f"{prefix}/config/reload", partial(reload, reloading))
+    router.add_post(f"{prefix}/config/diff", partial(diff, reloading))
+
+
+async def show(reloading: Reloading, request: web.Request) -> web.Response:
+    require_admin(request)
+    params(request)
+    settings: dict[str, dict[str, Any]] = {}
+    for setting in reloading.settings():
+        section, _, key = setting.key.partition(".")
+        settings.setdefault(section, {})[key] = {"value": setting.value, "origin": setting.origin}
+    schedules, jobs = await reloading.declared()
+    return json_response(
+        {
+            "file": reloading.file,
+            "settings": settings,
+            "restart_needed": reloading.restart_needed(),
+            "schedules": schedules,
+            "jobs": [_declared_view(memory, job) for memory, job in jobs],
+        }
+    )
+
+
+async def reload(reloading: Reloading, request: web.Request) -> web.Response:
+    require_admin(request)
+    params(request)
+    try:
+        return json_response(_outcome_view(await reloading.reload()))
+    except ConfigError as err:
+        raise InvalidError(err.problems, err.code) from err
+
+
+async def diff(reloading: Reloading, request: web.Request) -> web.Response:
+    require_admin(request)
+    params(request)
+    text = None
+    if request.can_read_body:
+        draft, problems = decode(await json_body(request), DiffDraft)
+        if problems:
+            raise InvalidError(problems)
+        text = draft.config
+    try:
+        return json_response(_outcome_view(await reloading.diff(text)))
+    except ConfigError as err:
+        raise InvalidError(err.problems, err.code) from err
+
+
+def _declared_view(memory: DeclaredJob, job: Job | None) -> dict[str, Any]:
+    status = "missed" if memory.job_id is None else "gone" if job is None else job.status.value
+    return {
+        "name": memory.name,
+        "status": status,
+        "job_id": memory.job_id,
+        "scheduled_at": format_time(memory.scheduled_ms),
+        "seen_at": format_time(memory.seen_ms),
+    }
+
+
+def _outcome_view(outcome: Result) -> dict[str, Any]:
+    changes = outcome.changes
+    created = [_entry("schedule", entry.schedule.name) for entry in changes.create]
+    created += [_entry("job", job.name) for job in changes.create_jobs]
+    updated = [_entry("schedule", old.name, changes=_schedule_changes(old, entry)) for old, entry in changes.update]
+    updated += [_entry("job", old.name, changes=_differences(_job(old), _job(new))) for old, new in changes.update_jobs]
+    deleted = [_entry("schedule", old.name) for old in changes.delete]
+    deleted += [_entry("job", job.name) for job in changes.cancel_jobs]
+    return {
+        "file": outcome.file,
+        "created": created,
+        "updated": updated,
+        "deleted": deleted,
+        "missed": [_entry("job", job.name) for job in changes.miss_jobs],
+        "unchanged": changes.unchanged,
+        "notes": changes.notes,
+        "restart_needed": outcome.restart_needed,
+    }
+
+
+def _entry(kind: str, name: str | None, **more: Any) -> dict[str, Any]:
+    return {"kind": kind, "name": name, **more}
+
+
+def _schedule_changes(old: Schedule, entry: DeclaredSchedule) -> dict[str, Any]:
+    changes = _differences(schedule_view(old, secrets=False), schedule_view(entry.schedule, secrets=False))
+    paused = old.paused_ms is not None
+    if entry.paused not in (None, paused):
+        changes["paused"] = {"from": paused, "to": entry.paused}
+    if old.headers != entry.schedule.headers and "headers" not in changes:
+        changes["headers"] = {"from": masked(old.headers), "to": masked(entry.schedule.headers)}
+    return changes
+
+
+def _job(job: Job) -> dict[str, Any]:
+    return job_view(job, secrets=False)
+
+
+def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what differs, by field: as it is, as it shall be."""
+    differ = {name for name in old if name not in LIFE and _plain(old[name]) != _plain(new[name])}
+    return {name: {"from": old[name], "to": new[name]} for name in old if name in differ}
+
+
+def _plain(value: Any) -> Any:
+    return bytes(value) if isinstance(value, msgspec.Raw) else value

@@ -1,0 +1,152 @@
+"""What has to change so that the store holds what the configuration file declares: a comparison, nothing else.
+
+An entry is known by its name. A schedule of that name that was made over the API is taken over, with its history.
+A one-time job runs once, ever: what is remembered of it outlives the job.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from fliqd.core.drafts import PAST_MS
+from fliqd.core.model import Job, JobStatus, Source
+from fliqd.core.schedule import DEFINED, Schedule
+
+DEFINED_OF_JOB: Final = (
+    "url", "host", "http_method", "headers", "query", "body", "body_is_json", "has_references", "timeout_ms",
+    "max_retries", "backoff", "success_statuses", "on_interrupt", "queue", "description", "tags", "scheduled_ms",
+    "expires_ms",
+)  # fmt: skip
+
+
+class DeclaredSchedule(msgspec.Struct, frozen=True):
+    """A schedule as it shall be; its id, its cursor and what else is its life are not in it.
+
+    `paused` is None where the file does not say, and then the API decides.
+    """
+
+    schedule: Schedule
+    paused: bool | None
+
+
+class Declarations(msgspec.Struct, frozen=True):
+    """Everything that a file declares, by the entries' order; of a job, its id and its times of life are not in it."""
+
+    schedules: tuple[DeclaredSchedule, ...] = ()
+    jobs: tuple[Job, ...] = ()
+
+
+class DeclaredJob(msgspec.Struct, frozen=True, kw_only=True):
+    """The memory of a one-time job that the configuration file declared; it outlives the job.
+
+    `job_id` is None when its time was past when it was first seen.
+    """
+
+    name: str
+    job_id: str | None
+    scheduled_ms: int
+    seen_ms: int
+
+
+class Held(msgspec.Struct, frozen=True, kw_only=True):
+    """What the store holds: every schedule, and of declared jobs what is remembered and what is there."""
+
+    schedules: Sequence[Schedule]
+    remembered: Sequence[DeclaredJob]
+    jobs: Mapping[str, Job]  # by id
+
+
+class Changes(msgspec.Struct, frozen=True, kw_only=True):
+    """What has to be done; pairs are (as it is, as it shall be)."""
+
+    create: tuple[DeclaredSchedule, ...] = ()
+    update: tuple[tuple[Schedule, DeclaredSchedule], ...] = ()
+    delete: tuple[Schedule, ...] = ()
+    create_jobs: tuple[Job, ...] = ()
+    update_jobs: tuple[tuple[Job, Job], ...] = ()
+    cancel_jobs: tuple[Job, ...] = ()
+    miss_jobs: tuple[Job, ...] = ()  # past when first seen
+    forget_jobs: tuple[str, ...] = ()  # names
+    unchanged: int = 0
+    notes: tuple[str, ...] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing has to be done."""
+        return msgspec.structs.replace(self, unchanged=0, notes=()) == Changes()
+
+
+def compare(declared: Declarations, held: Held, now_ms: int) -> Changes:
+    """Return what brings the store from what it holds to what is declared."""
+    by_name = {schedule.name: schedule for schedule in held.schedules}
+    wanted = {entry.schedule.name for entry in declared.schedules}
+    create, update, same = [], [], 0
+    for entry in declared.schedules:
+        old = by_name.get(entry.schedule.name)
+        if old is None:
+            create.append(entry)
+        elif differs(old, entry):
+            update.append((old, entry))
+        else:
+            same += 1
+    jobs = _compare_jobs(declared.jobs, held, now_ms)
+    return msgspec.structs.replace(
+        jobs,
+        create=tuple(create),
+        update=tuple(update),
+        delete=tuple(old for old in held.schedules if old.source is Source.CONFIG and old.name not in wanted),
+        unchanged=jobs.unchanged + same,
+    )
+
+
+def differs(old: Schedule, entry: DeclaredSchedule) -> bool:
+    """Tell whether a schedule is not yet as declared."""
+    new = entry.schedule
+    if old.source is not Source.CONFIG or entry.paused not in (None, old.paused_ms is not None):
+        return True
+    return any(getattr(old, name) != getattr(new, name) for name in DEFINED)
+
+
+def _compare_jobs(declared: Sequence[Job], held: Held, now_ms: int) -> Changes:
+    remembered = {memory.name: memory for memory in held.remembered}
+    create, update, miss, same = [], [], [], 0
+    notes = []
+    for wanted in declared:
+        memory = remembered.get(wanted.name or "")
+        job = held.jobs.get(memory.job_id) if memory is not None and memory.job_id is not None else None
+        if memory is None or (memory.job_id is None and memory.scheduled_ms != wanted.scheduled_ms):
+            if wanted.scheduled_ms < now_ms - PAST_MS:
+                miss.append(wanted)
+            else:
+                create.append(wanted)
+        elif job is not None and _has_not_begun(job) and _differs(job, wanted):
+            update.append((job, wanted))
+        else:
+            same += 1
+            moved = memory.scheduled_ms != wanted.scheduled_ms if job is None else _differs(job, wanted)
+            if memory.job_id is not None and moved:
+                notes.append(f'the job "{wanted.name}" has run and does not run again; another name makes another job')
+    names = {wanted.name for wanted in declared}
+    gone = [memory for memory in held.remembered if memory.name not in names]
+    left = [held.jobs[memory.job_id] for memory in gone if memory.job_id and memory.job_id in held.jobs]
+    waiting = [job for job in left if _has_not_begun(job)]
+    never = {job.name for job in waiting} | {memory.name for memory in gone if memory.job_id is None}
+    return Changes(
+        create_jobs=tuple(create),
+        update_jobs=tuple(update),
+        miss_jobs=tuple(miss),
+        cancel_jobs=tuple(waiting),
+        # What never ran may be declared again.
+        forget_jobs=tuple(memory.name for memory in gone if memory.name in never),
+        unchanged=same,
+        notes=tuple(notes),
+    )
+
+
+def _has_not_begun(job: Job) -> bool:
+    return job.status is JobStatus.SCHEDULED and job.executions == 0
+
+
+def _differs(job: Job, wanted: Job) -> bool:
+    return any(getattr(job, name) != getattr(wanted, name) for name in DEFINED_OF_JOB)

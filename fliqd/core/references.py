@@ -1,0 +1,68 @@
+"""`${env:NAME}` and `${file:PATH}` in texts of the configuration file: replaced when they are used, never kept.
+
+`$${` stands for `${` itself. A text that came over the API is literal and does not pass here.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from fliqd.core.headers import check_headers
+from fliqd.core.model import Job
+from fliqd.core.urls import check_url
+
+REFERENCE: Final = re.compile(r"(\$?)\$\{(?:(env|file):([^}]*)\})?")
+
+# Given a kind ("env" or "file") and a name, returns what stands there; raises ValueError for what is missing.
+Lookup = Callable[[str, str], str]
+
+
+def has_references(value: object) -> bool:
+    """Tell whether a text, or one inside of a JSON value, has anything to replace."""
+    if isinstance(value, str):
+        return any(match[1] or match[2] for match in REFERENCE.finditer(value))
+    if isinstance(value, dict):
+        return any(has_references(part) for part in value.values())
+    return isinstance(value, list) and any(has_references(part) for part in value)
+
+
+def expand(text: str, lookup: Lookup) -> str:
+    """Return `text` with its references replaced; raise ValueError for one that is missing."""
+
+    def replace(match: re.Match[str]) -> str:
+        if match[1]:
+            return match[0][1:]
+        return lookup(match[2], match[3]) if match[2] else match[0]
+
+    return REFERENCE.sub(replace, text)
+
+
+def escape(text: str) -> str:
+    """Return `text` as the configuration file says it when it is meant literally."""
+    return text.replace("${", "$${")
+
+
+def expand_all(value: Any, lookup: Lookup) -> Any:
+    """Return a JSON value with the references in its texts replaced; keys are literal."""
+    if isinstance(value, str):
+        return expand(value, lookup)
+    if isinstance(value, dict):
+        return {key: expand_all(part, lookup) for key, part in value.items()}
+    return [expand_all(part, lookup) for part in value] if isinstance(value, list) else value
+
+
+def expand_job(job: Job, lookup: Lookup) -> Job:
+    """Return `job` as it is sent; raise ValueError for a reference that is missing, or makes no valid request."""
+    body = job.body
+    if body is not None and job.body_is_json:
+        body = msgspec.json.encode(expand_all(msgspec.json.decode(body), lookup))
+    elif body is not None:
+        body = expand(body.decode(), lookup).encode()
+    url = expand(job.url, lookup)
+    check_url(url)
+    headers = expand_all(job.headers, lookup)
+    for problem in check_headers("headers", headers):
+        raise ValueError(str(problem))
+    return msgspec.structs.replace(job, url=url, headers=headers, query=expand_all(job.query, lookup), body=body)

@@ -1,0 +1,187 @@
+"""What the configuration file declares: its `[[schedules]]` and `[[jobs]]`, checked as the API checks them."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from datetime import date, datetime, time
+from typing import Any, Final
+
+import msgspec
+from msgspec import UNSET
+
+from fliqd.core.decoding import decode
+from fliqd.core.drafts import AHEAD_MS, Defaults, JobDraft, in_order, job_fields, required, together
+from fliqd.core.model import Job, Source
+from fliqd.core.reconciling import Declarations, DeclaredSchedule
+from fliqd.core.references import Lookup, expand, has_references
+from fliqd.core.schedule import Schedule
+from fliqd.core.schedule_drafts import SCHEDULE_ORDER, ScheduleDraft, judged, required_of_schedule, schedule_fields
+from fliqd.core.times import parse_time
+from fliqd.errors import InvalidError, Problem
+
+MOST_ENTRIES: Final = 10_000
+# These keep their references as they are, to be looked up when the request leaves.
+LATE: Final = ("url", "headers", "query", "body", "json")
+NOT_IN_A_FILE: Final = {
+    "delay": "a file has no moment to count from; give scheduled_at",
+    "idempotency_key": "an entry is known by its name; leave it out",
+}
+
+
+NOTHING: Final = Declarations()
+SECTIONS: Final = ("schedules", "jobs")
+LATER: Final = ("buffers", "queues", "alerts")  # of the contract, and not here yet
+
+
+def read(
+    document: Mapping[str, Any], *, defaults: Defaults, lookup: Lookup, now_ms: int, problems: list[Problem]
+) -> Declarations:
+    """Read all entries, adding to `problems` everything that is wrong with them."""
+    reader = _Reader(defaults, lookup, now_ms, problems)
+    return Declarations(
+        tuple(reader.entries("schedules", document.get("schedules", []), reader.schedule)),
+        tuple(reader.entries("jobs", document.get("jobs", []), reader.job)),
+    )
+
+
+class _Reader:
+    def __init__(self, defaults: Defaults, lookup: Lookup, now_ms: int, problems: list[Problem]) -> None:
+        self._defaults = defaults
+        self._lookup = lookup
+        self._now_ms = now_ms
+        self._problems = problems
+
+    def entries(
+        self, section: str, entries: object, read_one: Callable[[dict[str, Any], dict[str, Any], list[Problem]], Any]
+    ) -> Iterator[Any]:
+        """Yield what a section declares; what is wrong carries its place, indexes from 0."""
+        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+            self._problems.append(Problem(section, f"expected entries, each under [[{section}]]"))
+            return
+        if len(entries) > MOST_ENTRIES:
+            self._problems.append(Problem(section, f"expected at most {MOST_ENTRIES} entries, got {len(entries)}"))
+            return
+        names: dict[str, int] = {}
+        for index, entry in enumerate(entries):
+            where = f"{section}[{index}]"
+            problems: list[Problem] = []
+            secrets: dict[str, str] = {}
+            resolved = {key: self._resolved(key, value, problems, secrets) for key, value in entry.items()}
+            missing = {problem.field.partition(".")[0].partition("[")[0] for problem in problems}
+            name = resolved.get("name")
+            if name is None:
+                problems.append(Problem("name", "is required: it is how the entry is known again"))
+            elif isinstance(name, str) and name in names:
+                problems.append(Problem("name", f'"{name}" is the name of {section}[{names[name]}] already'))
+            elif isinstance(name, str):
+                names[name] = index
+            declared = None
+            wrong: list[Problem] = []
+            try:
+                declared = read_one(entry, resolved, wrong)
+            except InvalidError as err:
+                wrong += err.problems
+            # Of a field that lacks its reference, that is all there is to say.
+            problems += [problem for problem in wrong if problem.field.partition(".")[0] not in missing]
+            self._problems += [_hidden(Problem(f"{where}.{p.field}", p.problem), secrets) for p in problems]
+            if declared is not None and not problems:
+                yield declared
+
+    def schedule(
+        self, entry: dict[str, Any], resolved: dict[str, Any], problems: list[Problem]
+    ) -> DeclaredSchedule | None:
+        draft, found = decode(_json(resolved), ScheduleDraft)
+        problems += found
+        fields = schedule_fields(draft, self._defaults, self._now_ms, problems)
+        required_of_schedule(draft, problems)
+        problems[:] = in_order(problems, SCHEDULE_ORDER)
+        if problems:
+            return None
+        born = dict.fromkeys(("created_ms", "updated_ms", "cursor_ms"), self._now_ms)
+        fields |= {"id": "", "source": Source.CONFIG, **born, **self._late(entry, fields)}
+        wanted = Schedule(**self._defaulted(fields, "timezone"))
+        anchor_ms = None if wanted.every_ms is None else self._now_ms  # any will do, to judge it
+        problems += judged(msgspec.structs.replace(wanted, anchor_ms=anchor_ms), self._now_ms)
+        return DeclaredSchedule(wanted, draft.paused if isinstance(draft.paused, bool) else None)
+
+    def job(self, entry: dict[str, Any], resolved: dict[str, Any], problems: list[Problem]) -> Job | None:
+        draft, found = decode(_json(resolved), JobDraft)
+        problems += found
+        problems += [Problem(name, text) for name, text in NOT_IN_A_FILE.items() if name in resolved]
+        required(draft, problems)
+        scheduled_ms = 0
+        try:
+            # Its time may be past: it has run then, or is noted as missed.
+            scheduled_ms = parse_time(draft.scheduled_at) if isinstance(draft.scheduled_at, str) else 0
+            if scheduled_ms > self._now_ms + AHEAD_MS:
+                problems.append(Problem("scheduled_at", "is more than 10 years ahead"))
+        except ValueError as err:
+            problems.append(Problem("scheduled_at", str(err)))
+        draft.scheduled_at = UNSET
+        fields = job_fields(draft, self._defaults, self._now_ms, problems)
+        problems[:] = in_order(problems)
+        if problems:
+            return None
+        problems += together(
+            url=fields["url"],
+            query=fields.get("query", {}),
+            scheduled_ms=scheduled_ms,
+            expires_ms=fields.get("expires_ms"),
+        )
+        times = {"created_ms": 0, "updated_ms": 0, "scheduled_ms": scheduled_ms, "next_attempt_ms": scheduled_ms}
+        fields |= {"id": "", "source": Source.CONFIG, **times, **self._late(entry, fields)}
+        return Job(**self._defaulted(fields))
+
+    def _defaulted(self, fields: dict[str, Any], *more: str) -> dict[str, Any]:
+        for name in ("timeout_ms", "max_retries", "backoff", *more):
+            fields.setdefault(name, getattr(self._defaults, name))
+        return fields
+
+    def _late(self, entry: dict[str, Any], fields: dict[str, Any]) -> dict[str, Any]:
+        """Return the fields that keep their references as the entry has them; none where there is nothing to keep."""
+        if not any(has_references(entry.get(name)) for name in LATE):
+            return {}
+        kept: dict[str, Any] = {name: entry[name] for name in ("url", "headers", "query") if name in entry}
+        if fields.get("body") is not None:
+            kept["body"] = _json(entry["json"]) if "json" in entry else entry["body"].encode()
+        return {**kept, "has_references": True}
+
+    def _resolved(self, where: str, value: Any, problems: list[Problem], secrets: dict[str, str]) -> Any:
+        """Return a value of TOML as JSON has it, its references looked up, noting what came for them."""
+        if isinstance(value, str):
+
+            def noted(kind: str, name: str) -> str:
+                found = self._lookup(kind, name)
+                if found:
+                    secrets[found] = f"${{{kind}:{name}}}"
+                return found
+
+            try:
+                return expand(value, noted)
+            except ValueError as err:
+                problems.append(Problem(where, str(err)))
+                return value
+        if isinstance(value, dict):
+            return {key: self._resolved(f"{where}.{key}", part, problems, secrets) for key, part in value.items()}
+        if isinstance(value, list):
+            return [self._resolved(f"{where}[{n}]", part, problems, secrets) for n, part in enumerate(value)]
+        if isinstance(value, datetime) and value.tzinfo is not None:
+            return value.isoformat()
+        if isinstance(value, date | time):
+            problems.append(Problem(where, "expected a time with an offset, such as 2027-01-01T09:00:00Z"))
+            return "1970-01-01T00:00:00Z"
+        if isinstance(value, float) and value - value != 0:
+            problems.append(Problem(where, "infinity and not-a-number are no JSON"))
+            return 0
+        return value
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")
+
+
+def _hidden(problem: Problem, secrets: Mapping[str, str]) -> Problem:
+    """Return a problem without what references stand for: that may be a secret."""
+    text = problem.problem
+    for secret in sorted(secrets, key=len, reverse=True):
+        text = text.replace(secret, secrets[secret])
+    return Problem(problem.field, text, problem.code)

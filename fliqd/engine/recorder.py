@@ -1,0 +1,102 @@
+"""Sees the outcomes of attempts onto the disk, those that come together in one transaction."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import msgspec
+import structlog
+
+from fliqd.errors import FliqdError, UnavailableError
+from fliqd.store.base import Finish, Store
+
+log = structlog.get_logger()
+
+LINGER_S: Final = 0.010  # outcomes wait this long for company; nobody waits for them
+ENOUGH: Final = 64  # as many do not wait: what is sent next waits for their slots
+BACK_OFF_S: Final = 1.0  # after the store could not write, before it is asked again
+
+
+class Recorder:
+    """Takes outcomes one by one and tells `on_recorded` once they are on disk, or can never be.
+
+    While there is no room on the disk they are kept and tried again; the slots that they hold bound how many.
+    """
+
+    def __init__(
+        self, store: Store, *, on_recorded: Callable[[Sequence[Finish]], None], on_crash: Callable[[Exception], None]
+    ) -> None:
+        self._store = store
+        self._on_recorded = on_recorded
+        self._on_crash = on_crash
+        self._waiting: list[Finish] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._hurried = False
+
+    def add(self, end: Finish) -> None:
+        """Record an outcome, soon."""
+        self._waiting.append(end)
+        if self._hurried or len(self._waiting) >= ENOUGH:
+            self._flush()
+        elif self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(LINGER_S, self._flush)
+
+    def hurry(self) -> None:
+        """Linger no more: somebody waits now."""
+        self._hurried = True
+        self._flush()
+
+    async def stop(self) -> None:
+        """Give up what could not be recorded."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _flush(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if not self._waiting:
+            return
+        ends, self._waiting = self._waiting, []
+        task = asyncio.create_task(self._record(ends), name="record")
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and isinstance(err := task.exception(), Exception):
+            self._on_crash(err)
+
+    async def _record(self, ends: Sequence[Finish]) -> None:
+        rest, told = ends, False
+        while rest:
+            try:
+                rest = _look_at(rest, await self._store.finish_all(rest))
+            except UnavailableError as err:
+                if not told:
+                    log.warning("attempt.record_waits", attempts=len(rest), error=str(err))
+                told = True
+                await asyncio.sleep(BACK_OFF_S)
+            except FliqdError as err:
+                log.error("attempt.record_failed", attempts=len(rest), error=str(err))  # noqa: TRY400 -- the store ends the process
+                break
+        self._on_recorded(ends)
+
+
+def _look_at(ends: Sequence[Finish], results: Sequence[bool | Exception]) -> list[Finish]:
+    """Return what has to be recorded again, changed; raise what nobody foresaw."""
+    again = []
+    for end, result in zip(ends, results, strict=True):
+        if result is False:
+            log.error("attempt.not_ours", job_id=end.job.id, attempt=end.job.executions)
+        elif isinstance(result, FliqdError):
+            log.error("attempt.record_failed", job_id=end.job.id, attempt=end.job.executions, error=str(result))
+        elif isinstance(result, Exception):
+            if not end.response_headers and end.response_body is None:
+                raise result
+            # Something in the answer cannot be kept: the outcome must be, and one job may not stop the rest.
+            log.error("attempt.answer_unkept", job_id=end.job.id, exc_info=result)
+            again.append(msgspec.structs.replace(end, response_headers=(), response_body=None))
+    return again

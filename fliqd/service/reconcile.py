@@ -1,0 +1,105 @@
+"""Makes the store hold what the configuration file declares: all of it, or nothing."""
+
+from collections.abc import Callable
+
+import msgspec
+
+from fliqd.clock import Clock
+from fliqd.core import lifecycle
+from fliqd.core.model import Job, Source
+from fliqd.core.reconciling import DEFINED_OF_JOB, Changes, Declarations, DeclaredJob, DeclaredSchedule, Held, compare
+from fliqd.core.schedule import DEFINED, Schedule
+from fliqd.errors import ConflictError
+from fliqd.service.schedules import ScheduleService, planned, started
+from fliqd.store.base import Reconciliation, Schedules, Step
+
+TRIES = 10  # what is compared may change meanwhile, not ten times
+
+
+class Reconciler:
+    """Compares, and carries out what the comparison says in one transaction."""
+
+    def __init__(
+        self, *, store: Schedules, schedules: ScheduleService, clock: Clock, new_ulid: Callable[[], str]
+    ) -> None:
+        self._store = store
+        self._schedules = schedules
+        self._clock = clock
+        self._new_ulid = new_ulid
+
+    async def changes(self, declared: Declarations) -> Changes:
+        """Return what would change."""
+        remembered = await self._store.declared()
+        jobs = await self._store.jobs([memory.job_id for memory in remembered if memory.job_id is not None])
+        held = Held(schedules=await self._store.all(), remembered=remembered, jobs={job.id: job for job in jobs})
+        return compare(declared, held, self._clock.now_ms())
+
+    async def apply(self, declared: Declarations) -> Changes:
+        """Do what has to change; return what that was."""
+        for _ in range(TRIES):
+            changes = await self.changes(declared)
+            if changes.is_empty or await self._store.reconcile(self._transaction(changes)):
+                return changes
+        raise ConflictError("what the file declares changes all the time; try again", "busy")
+
+    async def declared_schedules(self) -> list[str]:
+        """Return the names of the schedules that a file has declared."""
+        return [schedule.name for schedule in await self._store.all() if schedule.source is Source.CONFIG]
+
+    async def declared_jobs(self) -> list[tuple[DeclaredJob, Job | None]]:
+        """Return what is remembered of declared jobs, each with the job itself while that is kept."""
+        remembered = await self._store.declared()
+        jobs = await self._store.jobs([memory.job_id for memory in remembered if memory.job_id is not None])
+        by_id = {job.id: job for job in jobs}
+        return [(memory, by_id.get(memory.job_id or "")) for memory in remembered]
+
+    def _transaction(self, changes: Changes) -> Reconciliation:
+        now_ms = self._clock.now_ms()
+        made = [self._born(job, now_ms) for job in changes.create_jobs]
+        missed = [
+            DeclaredJob(name=job.name or "", job_id=None, scheduled_ms=job.scheduled_ms, seen_ms=now_ms)
+            for job in changes.miss_jobs
+        ]
+        updated = [(old, _edited(old, wanted, now_ms)) for old, wanted in changes.update_jobs]
+        cancelled = [(old, lifecycle.cancel(old, now_ms)) for old in changes.cancel_jobs]
+        return Reconciliation(
+            create=tuple(self._new(entry, now_ms) for entry in changes.create),
+            steps=(
+                *(self._step(old, entry, now_ms) for old, entry in changes.update),
+                *(self._schedules.deleting(old, now_ms) for old in changes.delete),
+            ),
+            create_jobs=tuple(made),
+            change_jobs=(*updated, *cancelled),
+            remember=(*(_memory(job, now_ms) for job in made), *(_memory(new, now_ms) for _, new in updated), *missed),
+            forget=changes.forget_jobs,
+        )
+
+    def _new(self, entry: DeclaredSchedule, now_ms: int) -> Schedule:
+        born = msgspec.structs.replace(
+            entry.schedule, id=f"sched_{self._new_ulid()}", created_ms=now_ms, updated_ms=now_ms, cursor_ms=now_ms
+        )
+        return planned(started(born, now_ms, paused=entry.paused is True))
+
+    def _step(self, old: Schedule, entry: DeclaredSchedule, now_ms: int) -> Step:
+        fields = {name: getattr(entry.schedule, name) for name in DEFINED}
+        fields["source"] = Source.CONFIG
+        return self._schedules.edit(old, fields, now_ms, paused=entry.paused, may_be_over=True)
+
+    def _born(self, job: Job, now_ms: int) -> Job:
+        return msgspec.structs.replace(
+            job,
+            id=f"job_{self._new_ulid()}",
+            created_ms=now_ms,
+            updated_ms=now_ms,
+            next_attempt_ms=max(job.scheduled_ms, now_ms),
+        )
+
+
+def _edited(old: Job, wanted: Job, now_ms: int) -> Job:
+    fields = {name: getattr(wanted, name) for name in DEFINED_OF_JOB}
+    next_ms = max(wanted.scheduled_ms, now_ms)
+    return msgspec.structs.replace(old, **fields, lane=wanted.host, next_attempt_ms=next_ms, updated_ms=now_ms)
+
+
+def _memory(job: Job, now_ms: int) -> DeclaredJob:
+    return DeclaredJob(name=job.name or "", job_id=job.id, scheduled_ms=job.scheduled_ms, seen_ms=now_ms)

@@ -1,0 +1,61 @@
+"""One timer for the deadlines of all: the earliest counts, and none is left when nothing is under way."""
+
+import asyncio
+import time
+from typing import cast
+
+import pytest
+
+from fliqd.engine.wire.connection import Connection
+from fliqd.engine.wire.deadlines import Deadlines
+
+
+class Busy:
+    """As much of a connection as a deadline sees."""
+
+    def __init__(self, name: str, expired: list[str]) -> None:
+        self._name = name
+        self._expired = expired
+        self.gone = asyncio.Event()
+
+    def expire(self) -> None:
+        self._expired.append(self._name)
+        self.gone.set()
+
+
+def a_connection(name: str, expired: list[str]) -> Connection:
+    return cast("Connection", Busy(name, expired))
+
+
+@pytest.mark.parametrize("waits", [(0.01, 0.03, 0.02), (0.03, 0.02, 0.01), (0.01, 0.01, 0.01)])
+async def test_they_expire_in_the_order_of_their_deadlines(waits: tuple[float, ...]) -> None:
+    expired: list[str] = []
+    deadlines = Deadlines(time.monotonic)
+    connections = [a_connection(str(number), expired) for number in range(len(waits))]
+    for connection, wait_s in zip(connections, waits, strict=True):
+        deadlines.set(connection, wait_s)
+    for connection in connections:
+        await asyncio.wait_for(cast("Busy", connection).gone.wait(), 5)
+    assert expired == sorted("012", key=lambda name: waits[int(name)])
+    assert not deadlines.has_timer
+
+
+async def test_one_that_is_over_in_time_does_not_expire() -> None:
+    expired: list[str] = []
+    deadlines = Deadlines(time.monotonic)
+    over, late = a_connection("over", expired), a_connection("late", expired)
+    deadlines.set(over, 0.01)
+    deadlines.set(late, 0.02)
+    deadlines.clear(over)
+    await asyncio.wait_for(cast("Busy", late).gone.wait(), 5)
+    assert expired == ["late"]
+
+
+async def test_nothing_under_way_leaves_no_timer() -> None:
+    deadlines = Deadlines(time.monotonic)
+    connection = a_connection("only", [])
+    deadlines.set(connection, 30.0)
+    assert deadlines.has_timer
+    deadlines.clear(connection)
+    deadlines.clear(connection)
+    assert not deadlines.has_timer
