@@ -18,6 +18,7 @@ from fliqd.core.delivery import ErrorCode
 from fliqd.core.drafts import JobDraft
 from fliqd.core.schedule_drafts import ScheduleDraft
 from fliqd.errors import FliqdError
+from tests import cli_reference
 from tests.support import RunningDaemon, Target, process
 
 ROOT = Path(__file__).parent.parent
@@ -36,6 +37,12 @@ def test_the_reference_names_every_field_filter_and_error() -> None:
     text = (ROOT / "docs/reference/api.md").read_text()
     names = [*JobDraft.__struct_fields__, *ScheduleDraft.__struct_fields__, *TIMES, *(str(code) for code in ErrorCode)]
     assert [name for name in names if f"`{name}`" not in text and f"{name}`" not in text] == []
+
+
+def test_the_reference_of_the_command_line_has_every_command_and_option() -> None:
+    """`python -m tests.cli_reference` writes its tables anew."""
+    page = cli_reference.PAGE.read_text()
+    assert page == cli_reference.renewed(page)
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the page uses curl")

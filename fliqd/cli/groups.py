@@ -14,6 +14,10 @@ class LazyGroup(click.Group):
         super().__init__(*args, **given)
         self._table = table
 
+    def what(self, name: str) -> str:
+        """Return what a command does, without importing it."""
+        return self._table[name][1]
+
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 -- click's signature
         return list(self._table)
 

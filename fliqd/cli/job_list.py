@@ -1,21 +1,19 @@
 """`fliqd jobs list`: jobs by what is asked for, page after page."""
 
-import shutil
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import click
 
-from fliqd.cli import moments
+from fliqd.cli.cells import instant
 from fliqd.cli.client import Client
 from fliqd.cli.connect import with_client
 from fliqd.cli.errors import RefusedError
 from fliqd.cli.job_words import last, when
-from fliqd.cli.output import TABLE, Row, example, is_for_people, show_documents, show_table, with_output
+from fliqd.cli.output import TABLE, Row, example, show_documents, show_table, with_output
 from fliqd.cli.pages import Pages, with_limit
 from fliqd.errors import Problem
 
-ROOMY: Final = 100  # columns of a terminal in which the time of day finds room
 STATUSES: Final = (
     "scheduled", "awaiting_approval", "running", "success", "failed", "cancelled", "pending", "completed",
 )  # fmt: skip
@@ -75,9 +73,7 @@ def show_jobs(client: Client, path: str, filters: Mapping[str, str | None], limi
 
 def row(job: dict[str, Any]) -> Row:
     """Return a job as a line of a table."""
-    instant = when(job)
-    if instant and is_for_people():
-        write_out = moments.both if shutil.get_terminal_size().columns >= ROOMY else moments.relative
-        instant = write_out(instant, moments.now())
     request = f"{job['http_method']} {job['url']}"
-    return (job["id"], job["status"], instant or "", str(job["executions"]), last(job), job["name"] or "", request)
+    return (
+        job["id"], job["status"], instant(when(job)), str(job["executions"]), last(job), job["name"] or "", request,
+    )  # fmt: skip

@@ -15,7 +15,10 @@ TABLE, JSON, JSONL = "table", "json", "jsonl"
 CHUNK: Final = 500  # rows that a table lines up together, so that a long list does not wait for its end
 NOTHING: Final = "-"
 GAP: Final = "  "  # between columns
-WHOLE: Final = frozenset({"id", "status", "when", "#", "code", "late", "took", "runs", "last", "next", "last run"})
+NARROWEST: Final = 8  # to which a column is cut
+WHOLE: Final = frozenset(
+    {"id", "status", "when", "#", "code", "late", "took", "runs", "last", "next", "last run", "result"}
+)
 
 Row = Sequence[str]
 COLOURS: Final = {
@@ -116,30 +119,40 @@ def _rich_chunk(names: Sequence[str], rows: list[list[str]], first: bool) -> Non
     """Print a table that fits the terminal: ids stay whole, columns in which nothing stands are left out."""
     from rich.cells import cell_len  # noqa: PLC0415 -- dear, and only people want it
     from rich.console import Console  # noqa: PLC0415 -- likewise
-    from rich.segment import Segments  # noqa: PLC0415 -- likewise
-    from rich.table import Table  # noqa: PLC0415 -- likewise
     from rich.text import Text  # noqa: PLC0415 -- likewise
 
     console = Console(no_color=True if os.environ.get("NO_COLOR") else None)
     used = [column for column in range(len(names)) if any(row[column] != NOTHING for row in rows)] or [0]
-    widest = {column: max(cell_len(row[column]) for row in rows) for column in used}
-    needed = sum(max(widest[column], len(names[column])) + len(GAP) for column in used) - len(GAP)
-    below = used.pop() if needed > console.width and len(used) > 1 else None
-    table = Table(box=None, pad_edge=False, padding=(0, len(GAP), 0, 0), header_style="bold")
-    for column in used:
-        keep = widest[column] if names[column] in WHOLE else None
-        table.add_column(names[column].upper(), no_wrap=True, overflow="ellipsis", min_width=keep)
+    widths = {column: max(cell_len(row[column]) for row in [names, *rows]) for column in used}
+    below = used[-1] if _width(widths) > console.width and len(used) > 1 else None
+    if below is not None:
+        del widths[below]
+    _shrink(widths, [column for column in widths if names[column] not in WHOLE], console.width)
+
+    def show(cells: Iterable[Text]) -> None:
+        for cell, width in zip(line := list(cells), widths.values(), strict=True):
+            cell.truncate(width, overflow="ellipsis", pad=True)
+        # Not cut here: on a terminal that is narrower still, it goes on in the next line.
+        console.print(Text(GAP).join(line), soft_wrap=True)
+
+    show(Text(names[column].upper(), style="bold") for column in widths)
     for row in rows:
-        table.add_row(*(Text(row[column], style=COLOURS.get(row[column], "")) for column in used))
-    if below is None:
-        console.print(table)
-        return
-    header, *lines = console.render_lines(table, pad=False, new_lines=True)
-    console.print(Segments(header), end="")
-    for line, row in zip(lines, rows, strict=True):
-        console.print(Segments(line), end="")
-        # Not cut by us: the terminal goes on in the next line, and what is copied is whole.
-        console.print(Text(f"{GAP}{row[below]}", style="dim"), soft_wrap=True)
+        show(Text(row[column], style=COLOURS.get(row[column], "")) for column in widths)
+        if below is not None:
+            console.print(Text(f"{GAP}{row[below]}", style="dim"), soft_wrap=True)
+
+
+def _shrink(widths: dict[int, int], columns: list[int], room: int) -> None:
+    """Make the widest of `columns` narrower until a line fits, none of them narrower than is of use."""
+    while columns and _width(widths) > room:
+        widest = max(columns, key=lambda column: widths[column])
+        if widths[widest] <= NARROWEST:
+            return
+        widths[widest] -= 1
+
+
+def _width(widths: dict[int, int]) -> int:
+    return sum(widths.values()) + len(GAP) * (len(widths) - 1)
 
 
 def _json(document: object, indent: int | None) -> str:

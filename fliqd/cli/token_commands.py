@@ -5,14 +5,13 @@ from typing import Any, Final
 
 import click
 
-from fliqd.cli import moments
+from fliqd.cli.cells import instant
 from fliqd.cli.client import Client
 from fliqd.cli.connect import with_client
 from fliqd.cli.output import (
     TABLE,
     Row,
     example,
-    is_for_people,
     say,
     show_document,
     show_documents,
@@ -21,7 +20,7 @@ from fliqd.cli.output import (
     write,
 )
 
-NAMES: Final = ("id", "name", "prefix", "scopes", "created", "last used")
+NAMES: Final = ("id", "name", "prefix", "created", "last used", "scopes")
 
 
 @click.command("create", epilog=example("fliqd tokens create app", "fliqd tokens create dashboard --scope read"))
@@ -68,12 +67,7 @@ def revoke(client: Client, token_id: str) -> None:
 
 
 def _row(token: dict[str, Any]) -> Row:
-    def when(time: str | None) -> str:
-        if time is None:
-            return ""
-        return moments.both(time, moments.now()) if is_for_people() else time
-
     return (
-        token["id"], token["name"], token["prefix"] + "…", ", ".join(token["scopes"]),
-        when(token["created_at"]), when(token["last_used_at"]),
+        token["id"], token["name"], token["prefix"] + "…", instant(token["created_at"]),
+        instant(token["last_used_at"]), ", ".join(token["scopes"]),
     )  # fmt: skip

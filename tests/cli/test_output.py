@@ -54,14 +54,18 @@ def test_what_finds_no_room_in_a_line_gets_its_own(daemon: Daemon) -> None:
     """At 80 columns an id and its times take all of them: the request, which tells jobs apart, stands below."""
     url = f"http://127.0.0.1:9/{'very-' * 20}long"
     for which in (url, "http://127.0.0.1:9/"):
-        daemon.create(which, "--delay", "1h", "--name", "a name", "--tag", "narrow")
+        daemon.create(which, "--delay", "1h", "--name", "Grüße " * 40, "--tag", "narrow")
     code, shown = on_a_terminal("jobs", "list", "--tag", "narrow", env=daemon.env | {"NO_COLOR": "1"}, columns=80)
     assert code == 0
     lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).rstrip() for line in shown.decode().splitlines()]
     assert [line.split() for line in lines[:1]] == [["ID", "STATUS", "WHEN", "RUNS", "NAME"]]
     assert [line[:4] for line in lines[1::2]] == ["job_", "job_"]
     assert lines[2::2] == ["  POST http://127.0.0.1:9/", f"  POST {url}"]
-    assert "a name" in lines[1]
+    assert all(len(line) <= 80 for line in lines[::2][:1] + lines[1::2])
+    assert lines[1].endswith("…")
+
+    _, shown = on_a_terminal("jobs", "list", "--tag", "narrow", env=daemon.env | {"NO_COLOR": "1"}, columns=20)
+    assert re.search(rb"job_[0-9a-z]{26}  scheduled  in ", shown)  # narrower than it can be: nothing vanishes
 
 
 def test_a_batch_shows_progress_to_a_person(daemon: Daemon) -> None:

@@ -245,6 +245,27 @@ def test_delete_tells_what_went_with_it(tmp_path: Path) -> None:
         silent.close()
 
 
+def test_what_the_file_declares_is_read_paused_and_run_but_not_changed(tmp_path: Path) -> None:
+    file = tmp_path / "fliqd.toml"
+    file.write_text(f"""
+        server.listen = "127.0.0.1:0"
+        [[schedules]]
+        name = "declared"
+        cron = "0 0 1 1 *"
+        url = "{URL}"
+    """)
+    with serve(tmp_path / "state", "--config", str(file)) as daemon:
+        assert [one["name"] for one in daemon("schedules", "list", "--source", "config", "-o", "json").json] == [
+            "declared"
+        ]
+        for args in (["update", "declared", "--every", "1h"], ["delete", "declared"]):
+            refused = daemon("schedules", *args)
+            assert (refused.code, refused.out) == (5, "")
+            assert "declared in the configuration file" in refused.err
+        assert daemon("schedules", "pause", "declared").code == 0
+        assert daemon("schedules", "run", "declared").code == 0
+
+
 def test_a_token_that_may_only_write_is_enough_to_make_and_delete(daemon: Daemon) -> None:
     writer = daemon("tokens", "create", "writer", "--scope", "write", "-o", "json").json
     token = writer["token"]
