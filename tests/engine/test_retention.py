@@ -56,7 +56,7 @@ async def test_by_number(fliqd: RunningDaemon, target: Target) -> None:
     assert kept == [ids[4], ids[3]]
 
 
-@pytest.mark.parametrize("env", [{"max_db_size": "3MiB"}], indirect=True)
+@pytest.mark.parametrize("env", [{"max_db_size": "2MiB"}], indirect=True)
 async def test_by_size_and_when_that_does_not_help(fliqd: RunningDaemon, target: Target) -> None:
     """Finished jobs make room; when live ones fill the store, creates are refused, and nothing is lost."""
     for number in range(12):
@@ -87,7 +87,7 @@ async def idle(fliqd: RunningDaemon) -> bool | None:
 
 async def settled(fliqd: RunningDaemon) -> bool | None:
     assert fliqd.daemon is not None
-    return await fliqd.daemon._store.used_bytes() < 3 * 1024 * 1024 or None  # noqa: SLF001
+    return await fliqd.daemon._store.used_bytes() < 2 * 1024 * 1024 or None  # noqa: SLF001
 
 
 async def takes_work(fliqd: RunningDaemon, target: Target) -> bool | None:
