@@ -11,7 +11,7 @@ from pathlib import Path
 import harness
 import report
 
-from peers import measure, tables
+from peers import measure, quiet, tables
 from peers.bullmq import BullMQ, BullMQAlways
 from peers.crontab import Crontab
 from peers.install import NODE, PYTHON, Kit, install
@@ -42,6 +42,9 @@ def main() -> int:
     parser.add_argument("--apt", action="store_true", help="let apt-get install redis-server, cron and curl; as root")
     parser.add_argument("--rounds", type=int, default=None, help="how often each is measured; default 3")
     parser.add_argument("--quick", action="store_true", help="everything small, one round: does the bench work?")
+    parser.add_argument(
+        "--wait", type=float, default=0, metavar="S", help="wait so long for a quiet machine, each time"
+    )
     parser.add_argument("--dir", type=Path, default=DIRECTORY, help="where the stores go: a real disk")
     parser.add_argument(
         "--env", type=Path, default=DIRECTORY / f"fliqd-bench-peers-{os.getuid()}", help="their packages"
@@ -55,7 +58,12 @@ def main() -> int:
     bench.say(f"packages into {given.env}")
     kit = install(given.env, apt=given.apt)
     machine = report.facts(given.dir) | {"peers": [*PYTHON, *NODE, _redis(kit)]}
-    found = _measure(bench, kit, given.names or list(SYSTEMS))
+    systems = {name: _figures(SYSTEMS[name], kit) for name in given.names or SYSTEMS}
+    found = list(systems.values())
+    try:
+        _measure(bench, kit, systems, given.wait)
+    except KeyboardInterrupt:
+        bench.say("stopped; what there is")
     document = {"machine": machine, "rounds": rounds, "quick": given.quick, "systems": list(map(asdict, found))}
     print(tables.page(machine, rounds, found))
     file = given.json or harness.BENCH / "results" / f"peers-{time.strftime('%Y%m%dT%H%M%S')}.json"
@@ -65,24 +73,22 @@ def main() -> int:
     return 1 if any(system.failed for system in found) else 0
 
 
-def _measure(bench: harness.Bench, kit: Kit, names: list[str]) -> list[Figures]:
+def _measure(bench: harness.Bench, kit: Kit, found: dict[str, Figures], wait_s: float) -> None:
     """Measure one after the other, never two at once; the rounds of all are interleaved."""
     plan = measure.QUICK if bench.quick else measure.FULL
-    found = {name: _figures(SYSTEMS[name], kit) for name in names}
     for name, figures in found.items():
         if figures.skipped:
             bench.say(f"skipped: {name}: {figures.skipped}")
     for number in range(bench.rounds):
         for name, figures in found.items():
             if figures.complete:
-                load = os.getloadavg()[0]
-                bench.say(f"round {number + 1}: {name}, load {load:.1f}")
-                figures.add(load=load)
+                busy = quiet.wait(wait_s)
+                bench.say(f"round {number + 1}: {name}, others use {busy:.0%} of the machine")
+                figures.add(busy=busy * 100)
                 _try(bench, kit, name, figures, plan)
     for name, figures in found.items():
         if figures.complete and not SYSTEMS[name].only_waits:
             _try(bench, kit, name, figures, None)
-    return list(found.values())
 
 
 def _figures(system: type[System], kit: Kit) -> Figures:

@@ -38,7 +38,7 @@ class Panel:
 
 
 PANELS = (
-    Panel("Durable enqueues a second", "32 clients, one job each time; more is better", ("enqueue_rate",)),
+    Panel("Acknowledged enqueues a second", "32 clients, one job each time; more is better", ("enqueue_rate",)),
     Panel("10,000 jobs due at once, jobs a second", "cron: 500; more is better", ("rate_10000", "rate_500")),
     Panel("CPU per delivered job, µs", "database included; less is better", ("cpu_us_10000", "cpu_us_500"), log=True),
     Panel("Lateness at 50 jobs a second, p99 in ms", "cron: 500 in a minute; less is better", ("late_p99",), log=True),
@@ -65,7 +65,7 @@ def draw(systems: Systems) -> str:
 
 
 def _panel(panel: Panel, systems: Systems) -> list[str]:
-    rows = [(system["name"], _values(panel, system)) for system in systems]
+    rows = [(system["name"], values) for system in systems if (values := _values(panel, system))]
     known = [value for _, values in rows for value in values]
     scale = _Scale(max(known, default=1.0), min([value for value in known if value > 0], default=1.0), log=panel.log)
     note = f"{panel.note}; log scale" if panel.log else panel.note
@@ -73,9 +73,6 @@ def _panel(panel: Panel, systems: Systems) -> list[str]:
     for number, (name, values) in enumerate(rows):
         y = HEAD + ROW * number
         parts.append(f'<text x="{LABELS - 8}" y="{y + 12}" text-anchor="end">{escape(name)}</text>')
-        if not values:
-            parts.append(f'<text class="note" x="{LABELS}" y="{y + 12}">not measured</text>')
-            continue
         end, low, high = (scale.x(value) for value in (median(values), min(values), max(values)))
         kind = "ours" if name.startswith("fliqd") else "other"
         parts.append(f'<rect class="{kind}" x="{LABELS}" y="{y}" width="{max(1.0, end):.1f}" height="{BAR}" rx="2"/>')

@@ -17,7 +17,7 @@ DAY_MS = 86_400_000
 MINUTE_MS = 60_000
 STEP_MS = 20
 GIVE_UP_S = 300.0
-PATIENCE_S = 130.0  # no recovery that is documented takes longer
+PATIENCE_S = 100.0  # no recovery that is documented takes longer
 HELD = 200
 
 

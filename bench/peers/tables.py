@@ -30,12 +30,12 @@ def figure(value: float) -> str:
 
 
 def _head(machine: dict[str, Any], rounds: int, measured: Sequence[Figures]) -> str:
-    loads = [load for system in measured for load in system.values["load"]] or [0.0]
+    busy = [share for system in measured for share in system.values["busy"]] or [0.0]
     return (
         "{time:.10}, commit {commit}: {cores} cores of {cpu}, Linux {kernel}, Python {python}, {filesystem} (fdatasync "
-        "{fdatasync_ms} ms), load average {least:.1f} to {most:.1f} when a round began; medians of {rounds} rounds, "
-        "lowest to highest in brackets.\nVersions: {versions}."
-    ).format(**machine, rounds=rounds, versions=", ".join(machine["peers"]), least=min(loads), most=max(loads))
+        "{fdatasync_ms} ms), {least:.0f} to {most:.0f} % of it busy with other work when a round began; "
+        "medians of {rounds} rounds, lowest to highest in brackets.\nVersions: {versions}."
+    ).format(**machine, rounds=rounds, versions=", ".join(machine["peers"]), least=min(busy), most=max(busy))
 
 
 def _work(counts: Sequence[int]) -> dict[str, Cell]:
