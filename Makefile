@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 unexport PIP_FIND_LINKS PIP_EXTRA_INDEX_URL
 
-.PHONY: run test lint check bench lock clean
+.PHONY: run test lint check bench peers lock clean
 
 run: .venv/runtime  ## set up, then run the daemon on its embedded store
 	$(BIN)/fliqd serve
@@ -21,6 +21,9 @@ check: lint test
 
 bench: .venv/dev  ## measure against the bare yardsticks; prints a table of ratios
 	$(BIN)/python bench/run.py
+
+peers: .venv/dev  ## measure beside other schedulers, installed for it: make peers ARGS=--apt; see bench/README.md
+	cd bench && ../$(BIN)/python -m peers $(ARGS)
 
 lock:  ## renew the locks after a change of pyproject.toml
 	$(PYTHON) -m venv .venv-lock && .venv-lock/bin/pip -q install uv

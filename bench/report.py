@@ -80,13 +80,13 @@ def facts(directory: Path) -> dict[str, Any]:
     """Return what the figures depend on."""
     return {
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "commit": _output("git", "-C", str(_home()), "describe", "--always", "--dirty", "--abbrev=12"),
+        "commit": output("git", "-C", str(_home()), "describe", "--always", "--dirty", "--abbrev=12"),
         "cpu": _cpu(),
         "cores": len(os.sched_getaffinity(0)),
         "pinned": False,
         "load_average": os.getloadavg(),
         "kernel": platform.release(),
-        "filesystem": _output("stat", "-f", "-c", "%T", str(directory)),
+        "filesystem": output("stat", "-f", "-c", "%T", str(directory)),
         "directory": str(directory),
         "fdatasync_ms": round(_fdatasync_ms(directory), 3),
         "python": platform.python_version(),
@@ -108,7 +108,8 @@ def _home() -> Path:
     return Path(spec.origin if spec and spec.origin else __file__).parent
 
 
-def _output(*command: str) -> str:
+def output(*command: str) -> str:
+    """Return what a command prints, in one line."""
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True, cwd=harness.BENCH).stdout.strip()
     except (OSError, subprocess.CalledProcessError):

@@ -1,6 +1,7 @@
 """The sink: answers every request with a tiny 200, and notes when each arrived, by its delivery id.
 
 `GET /~count` and `GET /~hits` (pairs of id and nanoseconds since the epoch) tell, `POST /~reset` forgets.
+From `POST /~hold` to `POST /~release` requests are neither answered nor noted; `GET /~held` counts them.
 """
 
 import asyncio
@@ -13,6 +14,8 @@ ID = b"\r\nx-fliq-delivery-id: "
 LENGTH = b"\r\ncontent-length: "
 
 hits: list[tuple[bytes, int]] = []
+held: list[bytes] = []
+holding = False
 
 
 class Connection(asyncio.Protocol):
@@ -44,6 +47,9 @@ class Connection(asyncio.Protocol):
             return
         path = head.split(b" ", 2)[1]
         if not path.startswith(b"/~"):
+            if holding:
+                held.append(path)
+                return
             hits.append((_value(head, ID), self._arrived_ns))
             self._transport.write(ANSWER)
             return
@@ -57,6 +63,11 @@ def _value(head: bytes, name: bytes) -> bytes:
 
 
 def _control(path: bytes) -> object:
+    global holding  # noqa: PLW0603
+    if path in {b"/~hold", b"/~release"}:
+        holding = path == b"/~hold"
+    if path in {b"/~hold", b"/~held"}:
+        return len(held)
     if path == b"/~hits":
         return [(delivery_id.decode(), arrived_ns) for delivery_id, arrived_ns in hits]
     if path == b"/~reset":

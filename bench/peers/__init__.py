@@ -1,0 +1,1 @@
+"""fliqd beside other schedulers and queues: same work, same sink, durability named."""
