@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import errno
+import faulthandler
 import gc
 import os
 import random
@@ -40,6 +41,7 @@ from fliqd.engine.scheduler import Scheduler
 from fliqd.engine.wire.sender import WireSender
 from fliqd.errors import FliqdError, StoreIOError, UnavailableError
 from fliqd.ids import UlidSource, request_ids
+from fliqd.notify import Notifier, status_line
 from fliqd.service.jobs import Jobs
 from fliqd.service.tokens import ALL_SCOPES, Tokens
 from fliqd.settings import Listen, Settings, job_backoff
@@ -49,6 +51,7 @@ from fliqd.watchdog import watch
 log = structlog.get_logger()
 
 API_GRACE_S: Final = 5.0  # for requests to the API that are being answered when the daemon stops
+CLOSE_S: Final = 10.0  # for the store's last writes, on a slow disk
 ADMIN_TOKEN_FILE: Final = "admin.token"  # noqa: S105 -- the name of the file
 
 
@@ -207,6 +210,17 @@ class Daemon:
         await self._store.ping()
         self._janitor.look()
 
+    def summary(self) -> str:
+        """Return how it goes, in the line that `systemctl status` shows."""
+        if self._stopping:
+            return f"stopping, {self._dispatcher.in_flight} in flight"
+        return status_line(
+            next_due_ms=self._scheduler.next_due_ms(),
+            now_ms=self._clock.now_ms(),
+            in_flight=self._dispatcher.in_flight,
+            problem=self._store.blocked,
+        )
+
     # What the API asks about the daemon
 
     async def not_ready(self) -> str | None:
@@ -364,10 +378,6 @@ def _unhandled(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None
 _told_at = 0.0
 
 
-def _cannot_reload() -> None:
-    log.warning("daemon.no_reload", hint="this version reads its configuration at the start alone: restart it")
-
-
 def _api_connections(max_in_flight: int) -> int:
     """Return how many clients may be connected: each is a file, and deliveries need theirs whatever clients do."""
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -404,27 +414,45 @@ async def serve(config: Config) -> FliqdError | None:
             os._exit(130)  # asked twice: now. What is open is recovered at the next start
         stopping.set()
 
+    faulthandler.enable(sys.__stderr__ or sys.stderr)  # systemd's watchdog ends us with SIGABRT: show where we stood
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stop)
     # Where there is a terminal, it has been closed; elsewhere it is how one asks a daemon to read its files again.
-    loop.add_signal_handler(signal.SIGHUP, stop if sys.stderr.isatty() else _cannot_reload)
+    hung_up = asyncio.Event()
+    loop.add_signal_handler(signal.SIGHUP, stop if sys.stderr.isatty() else hung_up.set)
     clock = SystemClock()
     loop.set_exception_handler(_unhandled)
+    notifier = Notifier(os.environ)
     daemon = await Daemon.start(config, clock)
+    await daemon.beat()
+    notifier.ready(daemon.summary())  # not before the store's threads and this loop have shown that they work
+
+    async def reload() -> None:
+        while True:
+            await hung_up.wait()
+            hung_up.clear()
+            notifier.reloading()
+            log.warning("daemon.no_reload", hint="this version reads its configuration at the start alone: restart it")
+            notifier.ready(daemon.summary())
 
     async def alive() -> None:
         clock.look()
         await daemon.beat()
+        notifier.beat(daemon.summary())
 
     stopped = asyncio.create_task(stopping.wait())
-    watchdog = asyncio.create_task(watch(alive))
-    await asyncio.wait((stopped, watchdog, daemon.fatal), return_when=asyncio.FIRST_COMPLETED)
+    watchdog = asyncio.create_task(watch(alive, within_s=notifier.watchdog_s))
+    reloads = asyncio.create_task(reload())
+    await asyncio.wait((stopped, watchdog, reloads, daemon.fatal), return_when=asyncio.FIRST_COMPLETED)
     stopped.cancel()
     error = daemon.fatal.result() if daemon.fatal.done() else None
-    if error is None and watchdog.done():
-        error = FliqdError(f"the store did not answer: {watchdog.exception()!r}")
+    for task, what in ((watchdog, "the store did not answer"), (reloads, "a reload died")):
+        if error is None and task.done():
+            error = FliqdError(f"{what}: {task.exception()!r}")
     log.info("daemon.stopping", reason="signal" if error is None else str(error))
+    notifier.stopping(config.settings.dispatch.shutdown_grace / 1000 + API_GRACE_S + CLOSE_S)
+    reloads.cancel()
     await daemon.stop()
     watchdog.cancel()
     clock.close()
