@@ -6,6 +6,7 @@ from typing import Final
 
 import structlog
 from aiohttp import hdrs, web
+from yarl import URL
 
 from fliqd.api import auth, calendar, jobs, system
 from fliqd.api import tokens as token_routes
@@ -51,7 +52,10 @@ class Edge:
         doorkeeper: Doorkeeper,
         new_request_id: Callable[[], str],
         closed: Callable[[], UnavailableError | None],
+        base: str = "",
     ) -> None:
+        """Take requests at `base`, the path under which a proxy shows us, as if they came without it."""
+        self._base = base
         self._dispatch: Handler = app._handle  # noqa: SLF001 -- what aiohttp's own server calls
         self._plain: Mapping[tuple[str, str], Handler] = {
             (route.method, route.resource.canonical): route.handler
@@ -74,6 +78,8 @@ class Edge:
         request_id = given if given and REQUEST_ID.fullmatch(given) else self._new_request_id()
         try:
             self._doorkeeper.check(headers)
+            if self._base and request.raw_path.startswith(self._base):
+                request = _below(request, self._base)
             path = request.path
             if path not in auth.OPEN:
                 caller = auth.identify(headers, self._tokens)
@@ -94,3 +100,11 @@ class Edge:
             response = json_response(document("internal", message, request_id), status=500)
         response.headers["X-Request-Id"] = request_id
         return response
+
+
+def _below(request: web.Request, base: str) -> web.Request:
+    """Return a request without the path that a proxy has put before ours, as it is where that does not end there."""
+    rest = request.raw_path[len(base) :]
+    if rest[:1] not in ("", "/", "?"):
+        return request
+    return request.clone(rel_url=URL(rest if rest.startswith("/") else f"/{rest}", encoded=True))
