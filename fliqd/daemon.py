@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import errno
 import faulthandler
 import gc
 import os
@@ -11,16 +10,12 @@ import resource
 import secrets
 import signal
 import sqlite3
-import stat
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import replace
-from pathlib import Path
 from typing import Any, Final, Self, cast
 
 import structlog
-from aiohttp import web
 
 from fliqd import RELEASED_MS, __version__, keyfiles
 from fliqd.api import app as api
@@ -41,11 +36,13 @@ from fliqd.engine.scheduler import Scheduler
 from fliqd.engine.wire.sender import WireSender
 from fliqd.errors import FliqdError, StoreIOError, UnavailableError
 from fliqd.ids import UlidSource, request_ids
+from fliqd.listening import Doors, Handed, handed_over
 from fliqd.notify import Notifier, status_line
 from fliqd.service.jobs import Jobs
 from fliqd.service.tokens import ALL_SCOPES, Tokens
-from fliqd.settings import Listen, Settings, job_backoff
+from fliqd.settings import Settings, job_backoff
 from fliqd.store.sqlite.store import SqliteStore
+from fliqd.tls import Certificate
 from fliqd.watchdog import watch
 
 log = structlog.get_logger()
@@ -66,18 +63,20 @@ class Daemon:
         self._cleanup = AsyncExitStack()
         self.fatal: asyncio.Future[FliqdError] = asyncio.get_running_loop().create_future()
         self.urls: list[str] = []
+        self._doors: Doors | None = None
+        self._certificate: Certificate | None = None
         self._stopping = False
         self._tasks: set[asyncio.Task[None]] = set()
 
     @classmethod
-    async def start(cls, config: Config, clock: Clock) -> Self:
-        """Open the store, pick up what a predecessor left, and listen.
+    async def start(cls, config: Config, clock: Clock, handed: Sequence[Handed] = ()) -> Self:
+        """Open the store, pick up what a predecessor left, and listen, on the sockets that were `handed` over too.
 
         Raises the FliqdError that says why it could not.
         """
         daemon = cls(config, clock)
         try:
-            await daemon._start()
+            await daemon._start(handed)
         except BaseException:
             await daemon.stop()
             raise
@@ -85,12 +84,16 @@ class Daemon:
 
     async def stop(self) -> None:
         """Stop in the reverse order of starting; whatever fails, the rest is stopped too."""
+        if self._doors is not None:
+            await self._doors.let_go()  # first, so that who comes from now on is served by our successor
         self._stopping = True
         await self._cleanup.aclose()
 
-    async def _start(self) -> None:
+    async def _start(self, handed: Sequence[Handed]) -> None:
         settings = self._config.settings
         state_dir = self._config.state_dir
+        if settings.server.tls_cert:
+            self._certificate = Certificate(settings.server.tls_cert, settings.server.tls_key)
         try:
             state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as err:
@@ -171,12 +174,14 @@ class Daemon:
             jobs_service=jobs, status=self, tokens=tokens, clock=self._clock, max_body=settings.server.max_body
         )
         new_request_id = request_ids(f"{chance.getrandbits(40):010x}")
+        public = check_url(settings.server.public_url) if settings.server.public_url else None
         edge = api.Edge(
             application,
             tokens=tokens,
-            doorkeeper=Doorkeeper(_own_names(settings)),
+            doorkeeper=Doorkeeper(_own_names(settings), None if public is None else public.authority),
             new_request_id=new_request_id,
             closed=self._closed,
+            base="" if public is None else public.target.rstrip("/"),
         )
         runner = EdgeRunner(
             application,
@@ -185,9 +190,8 @@ class Daemon:
             max_connections=_api_connections(dispatch.max_in_flight),
             shutdown_timeout=API_GRACE_S,
         )
-        gate.keep_off(await self._listen(runner, settings.server.listen))
+        gate.keep_off(await self._listen(runner, settings, handed, self._certificate))
 
-        self._cleanup.push_async_callback(runner.cleanup)
         # Started last, since nothing may be sent before the gate knows our own doors; and stopped first, while
         # the API still answers whoever wants to read, and tells the others to come back later.
         self._cleanup.push_async_callback(self._run("dispatcher", dispatcher.run()))
@@ -209,6 +213,13 @@ class Daemon:
         """Return once the store's threads have answered; a moment for what is done now and then."""
         await self._store.ping()
         self._janitor.look()
+        if self._certificate is not None:
+            self._certificate.look()
+
+    def reload_certificate(self) -> None:
+        """Read the certificate again, if there is one, whether or not its files seem to have changed."""
+        if self._certificate is not None:
+            self._certificate.reload()
 
     def summary(self) -> str:
         """Return how it goes, in the line that `systemctl status` shows."""
@@ -246,6 +257,7 @@ class Daemon:
             "uptime_seconds": int(self._clock.monotonic() - self._started),
             "pid": os.getpid(),
             "listen": self.urls,
+            "tls": self._certificate.status() if self._certificate is not None else None,
             "in_flight": self._dispatcher.in_flight,
             "backlog": self._dispatcher.backlog,
             "next_due_at": maybe_time(self._scheduler.next_due_ms()),
@@ -299,20 +311,16 @@ class Daemon:
         except ValueError as err:
             raise StoreIOError(f"{file}: {err}; put back its copy, or delete it to have a new one made") from err
 
-    async def _listen(self, runner: EdgeRunner, places: tuple[Listen, ...]) -> list[tuple[str, int]]:
+    async def _listen(
+        self, runner: EdgeRunner, settings: Settings, handed: Sequence[Handed], certificate: Certificate | None
+    ) -> list[tuple[str, int]]:
         """Open every place; return the (address, port) pairs that are ours now."""
         await runner.setup()
-        for place in places:
-            try:
-                self.urls.append(await _open(runner, place))
-            except OSError as err:
-                await runner.cleanup()
-                hint = "is another fliqd running? " if err.errno == errno.EADDRINUSE else ""
-                raise FliqdError(
-                    f"cannot listen on {place.url}: {os.strerror(err.errno or 0)}; {hint}"
-                    "Set server.listen to another address"
-                ) from err
-        return [(address[0], address[1]) for address in runner.addresses if isinstance(address, tuple)]
+        self._cleanup.push_async_callback(runner.cleanup)
+        self._doors = doors = Doors(runner, None if certificate is None else certificate.context)
+        await doors.open(settings.server.listen, handed, anyone=settings.auth.mode == "none")
+        self.urls = doors.urls
+        return doors.own
 
     def _run(self, name: str, work: Any) -> Callable[[], Any]:
         """Start a loop that must never end by itself; return what stops it."""
@@ -355,18 +363,6 @@ class Daemon:
             self.fatal.set_result(error)
 
 
-async def _open(runner: web.AppRunner, place: Listen) -> str:
-    """Listen at one place; return its URL, with the port that was picked."""
-    if place.path:
-        _remove_stale_socket(Path(place.path))
-        await web.UnixSite(runner, place.path).start()
-        return place.url
-    site = web.TCPSite(runner, place.host, place.port)
-    await site.start()
-    port = runner.addresses[-1][1]
-    return replace(place, port=port).url
-
-
 def _unhandled(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """Log what nobody else took, once a second at most: accepting without a file descriptor left fails in a flood."""
     global _told_at  # noqa: PLW0603 -- one loop, one handler
@@ -389,12 +385,6 @@ def _own_names(settings: Settings) -> Iterator[str]:
     yield from settings.server.hosts
     if settings.server.public_url:
         yield check_url(settings.server.public_url).host
-
-
-def _remove_stale_socket(path: Path) -> None:
-    """Remove what a predecessor left; the store's lock says that none is alive."""
-    if path.exists() and stat.S_ISSOCK(path.stat().st_mode):
-        path.unlink()
 
 
 async def serve(config: Config) -> FliqdError | None:
@@ -424,7 +414,7 @@ async def serve(config: Config) -> FliqdError | None:
     clock = SystemClock()
     loop.set_exception_handler(_unhandled)
     notifier = Notifier(os.environ)
-    daemon = await Daemon.start(config, clock)
+    daemon = await Daemon.start(config, clock, handed_over(os.environ))
     await daemon.beat()
     notifier.ready(daemon.summary())  # not before the store's threads and this loop have shown that they work
 
@@ -433,6 +423,7 @@ async def serve(config: Config) -> FliqdError | None:
             await hung_up.wait()
             hung_up.clear()
             notifier.reloading()
+            daemon.reload_certificate()
             log.warning("daemon.no_reload", hint="this version reads its configuration at the start alone: restart it")
             notifier.ready(daemon.summary())
 

@@ -25,12 +25,13 @@ MAX_HEAD: Final = 32 * 1024
 class EdgeHandler(RequestHandler):
     """One connection. The deadline for a head is absolute: dripping bytes do not move it."""
 
-    __slots__ = ("_edge_server", "_head_deadline")
+    __slots__ = ("_edge_server", "_head_deadline", "answered")
 
     def __init__(self, server: "EdgeServer", **settings: Any) -> None:
         super().__init__(server, **settings)
         self._edge_server = server
         self._head_deadline: asyncio.TimerHandle | None = None
+        self.answered = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -95,7 +96,9 @@ class EdgeHandler(RequestHandler):
             resp = respond_to_aiohttp(resp, request_id)
             resp.headers["X-Request-Id"] = request_id
         resp.headers["Server"] = "fliqd"
-        return await super().finish_response(request, resp, start_time)
+        finished = await super().finish_response(request, resp, start_time)
+        self.answered = True
+        return finished
 
 
 class EdgeServer(web.Server):
@@ -139,6 +142,17 @@ class EdgeRunner(web.AppRunner):
         self._edge = edge
         self._new_request_id = new_request_id
         self._max_connections = max_connections
+
+    async def first_answers(self, within_s: float) -> None:
+        """Wait until every client that has been let in has had an answer; no longer than told, as some never ask."""
+        assert self.server is not None  # noqa: S101 -- it has been set up
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + within_s
+        while True:
+            await asyncio.sleep(0.01)  # what has just been accepted is no connection yet
+            waiting = [one for one in self.server.connections if isinstance(one, EdgeHandler) and not one.answered]
+            if not waiting or loop.time() >= deadline:
+                return
 
     async def _make_server(self) -> web.Server:
         await super()._make_server()
