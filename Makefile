@@ -15,7 +15,7 @@ test: .venv/dev  ## set up, then run all the tests
 lint: .venv/dev  ## ruff and mypy, as CI runs them
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/mypy fliqd tests bench
+	$(BIN)/mypy fliqd tests bench packaging
 
 check: lint test
 

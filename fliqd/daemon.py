@@ -17,7 +17,7 @@ from typing import Any, Final, Self, cast
 
 import structlog
 
-from fliqd import RELEASED_MS, __version__, keyfiles
+from fliqd import RELEASED_MS, __version__, credentials, keyfiles
 from fliqd.api import app as api
 from fliqd.api.origin import Doorkeeper
 from fliqd.api.server import EdgeRunner
@@ -34,7 +34,7 @@ from fliqd.engine.gate import Gate
 from fliqd.engine.janitor import Janitor, Retention
 from fliqd.engine.scheduler import Scheduler
 from fliqd.engine.wire.sender import WireSender
-from fliqd.errors import FliqdError, StoreIOError, UnavailableError
+from fliqd.errors import ConfigError, FliqdError, Problem, StoreIOError, UnavailableError
 from fliqd.ids import UlidSource, request_ids
 from fliqd.listening import Doors, Handed, handed_over
 from fliqd.notify import Notifier, status_line
@@ -290,7 +290,14 @@ class Daemon:
         key = keyfiles.read_or_make(state_dir / "token.key", lambda: secrets.token_hex(32))
         tokens = Tokens(store=store, clock=self._clock, new_ulid=new_ulid, key=key)
         file = state_dir / ADMIN_TOKEN_FILE
-        wanted = not await tokens.load() or keyfiles.is_empty(file)  # emptied by an operator who has lost it
+        there_are_some = await tokens.load()
+        if (given := credentials.read("admin-token", os.environ)) is not None:
+            try:
+                tokens.trust(given)
+            except ValueError as err:
+                raise ConfigError([Problem("credential admin-token", str(err))]) from err
+            there_are_some = True
+        wanted = not there_are_some or keyfiles.is_empty(file)  # emptied by an operator who has lost it
         if wanted:
             # The file first: a token that is in the store alone would lock everybody out.
             token, text = tokens.draft("admin", ALL_SCOPES)
@@ -304,6 +311,11 @@ class Daemon:
             return None
         if settings.signing.secret:
             return Signer(settings.signing.secret)
+        if (given := credentials.read("signing-secret", os.environ)) is not None:
+            try:
+                return Signer(given)
+            except ValueError as err:
+                raise ConfigError([Problem("credential signing-secret", str(err))]) from err
         file = self._config.state_dir / "signing.secret"
         secret = keyfiles.read_or_make(file, lambda: new_secret(secrets.token_bytes(32)))
         try:

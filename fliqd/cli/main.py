@@ -19,6 +19,7 @@ COMMANDS: Final = {
     "tokens": ("fliqd.cli.tokens", "Create, list and revoke API tokens."),
     "cron": ("fliqd.cli.cron", "Explain a cron expression, and show its next runs."),
     "config": ("fliqd.cli.config", "Check the configuration."),
+    "completion": ("fliqd.cli.completion", "Print the completion script of a shell."),
 }
 INTERRUPTED: Final = 130  # what a shell makes of SIGINT
 PIPE_CLOSED: Final = 141  # and of SIGPIPE
