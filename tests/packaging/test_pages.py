@@ -54,7 +54,7 @@ def test_the_pages_are_clean(pages: Path, name: str) -> None:
 
 
 COMPLETE = {
-    "bash": "source {script}; COMP_WORDS=(fliqd jobs ca); COMP_CWORD=2; _fliqd_completion fliqd; echo ${{COMPREPLY[@]}}",
+    "bash": "source {script}; COMP_WORDS=(fliqd jobs ca); COMP_CWORD=2; _fliqd_completion fliqd; echo $COMPREPLY",
     "fish": "source {script}; complete -C 'fliqd jobs ca'",
 }
 
