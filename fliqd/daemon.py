@@ -427,8 +427,6 @@ async def serve(config: Config) -> FliqdError | None:
     loop.set_exception_handler(_unhandled)
     notifier = Notifier(os.environ)
     daemon = await Daemon.start(config, clock, handed_over(os.environ))
-    await daemon.beat()
-    notifier.ready(daemon.summary())  # not before the store's threads and this loop have shown that they work
 
     async def reload() -> None:
         while True:
@@ -442,7 +440,7 @@ async def serve(config: Config) -> FliqdError | None:
     async def alive() -> None:
         clock.look()
         await daemon.beat()
-        notifier.beat(daemon.summary())
+        notifier.beat(daemon.summary())  # the first says READY: store and loop have shown that they work
 
     stopped = asyncio.create_task(stopping.wait())
     watchdog = asyncio.create_task(watch(alive, within_s=notifier.watchdog_s))

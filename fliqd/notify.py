@@ -26,7 +26,7 @@ class Notifier:
         self._address = "\0" + address[1:] if address.startswith("@") else address  # @: the abstract namespace
         watched = env.get("WATCHDOG_USEC", "").isdecimal() and is_meant(env.get("WATCHDOG_PID"))
         self.watchdog_s = int(env["WATCHDOG_USEC"]) / 1e6 if watched else None
-        self._status = ""
+        self._status: str | None = None  # None: it has not been ready yet
 
     def ready(self, status: str) -> None:
         """Say that the daemon works, for the first time or again after a reload."""
@@ -43,7 +43,9 @@ class Notifier:
         self._send("STOPPING=1", f"EXTEND_TIMEOUT_USEC={round(within_s * 1e6)}", "STATUS=finishing what is under way")
 
     def beat(self, status: str) -> None:
-        """Prove life. The status goes along when it has changed, so that it wakes nobody by itself."""
+        """Prove life, which makes it ready the first time. The status goes along when it has changed."""
+        if self._status is None:
+            self.ready(status)
         lines = ["WATCHDOG=1"] if self.watchdog_s is not None else []
         if status != self._status:
             self._status = status
