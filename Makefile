@@ -31,7 +31,7 @@ onedir onefile: .venv/packaging  ## dist/fliqd-VERSION-linux-ARCH, with a Python
 deb: onedir  ## dist/fliqd_VERSION_ARCH.deb
 	packaging/deb.sh
 
-release: .venv/packaging  ## all of them, twice for equal bytes, tried on all Pythons, with checksums and a bill of materials
+release: .venv/packaging .venv/sbom  ## all of them, twice for equal bytes, tried on all Pythons, with checksums and a bill of materials
 	packaging/release.sh
 
 smoke: .venv/packaging  ## the short form: what is built here runs here, in a minute

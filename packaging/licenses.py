@@ -21,7 +21,9 @@ def main(directory: Path) -> None:
             continue  # for another platform
         folder = directory / f"{name}-{package.version}"
         folder.mkdir(parents=True)
-        what = package.metadata.json.get("license_expression") or package.metadata.json.get("license") or "see the files"
+        what = (
+            package.metadata.json.get("license_expression") or package.metadata.json.get("license") or "see the files"
+        )
         (folder / "LICENCE-NAME").write_text(str(what).splitlines()[0] + "\n")
         for file in package.files or []:
             if ".dist-info" in str(file) and LICENCE.match(file.name):

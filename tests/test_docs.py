@@ -15,7 +15,7 @@ from fliqd.core.drafts import JobDraft
 from tests.support import Target, process
 
 ROOT = Path(__file__).parent.parent
-PAGES = sorted(page for page in ROOT.glob("**/*.md") if not {".venv", ".pytest_cache"} & set(page.parts))
+PAGES = sorted(page for page in ROOT.glob("**/*.md") if not {".venv", ".pytest_cache", "build"} & set(page.parts))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
