@@ -118,6 +118,7 @@ class Doors:
         await self._runner.first_answers(FIRST_ANSWER_S)
         while self._handed:
             await self._handed.pop().stop()
+        await self._runner.first_answers(FIRST_ANSWER_S)  # those whom uvloop, which knows no pause, has let in since
 
     async def _open(self, place: Listen) -> None:
         try:
@@ -160,7 +161,7 @@ class _Site(web.SockSite):
         )
 
     def pause(self) -> None:
-        """Accept no more. Not `stop` yet: asyncio drops whom it has accepted and not set up when a server closes."""
+        """Accept no more, on asyncio's loop: it drops whom it has accepted and not set up when a server closes."""
         asyncio.get_running_loop().remove_reader(self._sock)
 
 
