@@ -24,8 +24,8 @@ say "the bill of materials"
 
 found=$(ls -d "$HOME"/.pyenv/versions/3.1[1-9]*/bin/python3 2> /dev/null || true)
 for python in ${PYTHONS:-} $found python3.11 python3.12 python3.13 python3.14; do
-    command -v "$python" > /dev/null || continue
-    say "fliqd.pyz on $("$python" --version)"
+    which=$("$python" --version 2> /dev/null) || continue # not here, or only the name of it
+    say "fliqd.pyz on $which"
     "$TOOLS/python" packaging/smoke.py "$python" "$OUT/fliqd.pyz"
 done
 packaging/arm64.sh "$OUT/fliqd.pyz"
