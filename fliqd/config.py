@@ -175,16 +175,21 @@ def _show(document: Mapping[str, Any], env: Mapping[str, str]) -> Iterator[Shown
 
 def _together(settings: Settings) -> list[Problem]:
     """Say what is wrong with values that are right one by one."""
+    server = settings.server
+    problems = []
+    if bool(server.tls_cert) != bool(server.tls_key):
+        there, missing = ("tls_cert", "tls_key") if server.tls_cert else ("tls_key", "tls_cert")
+        problems.append(Problem(f"server.{missing}", f"is needed with {there}: TLS takes a certificate and its key"))
     open_to_all = [listen for listen in settings.server.listen if not listen.is_local]
     if settings.auth.mode == "none" and open_to_all:
-        return [
+        problems.append(
             Problem(
                 "auth.mode",
                 f'got "none", which is for loopback and unix sockets; {open_to_all[0].url} can be reached from'
                 ' elsewhere: use "token"',
             )
-        ]
-    return []
+        )
+    return problems
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-import errno
+import faulthandler
 import gc
 import os
 import random
@@ -10,18 +10,14 @@ import resource
 import secrets
 import signal
 import sqlite3
-import stat
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import replace
-from pathlib import Path
 from typing import Any, Final, Self, cast
 
 import structlog
-from aiohttp import web
 
-from fliqd import RELEASED_MS, __version__, keyfiles, loop
+from fliqd import RELEASED_MS, __version__, credentials, keyfiles, loop
 from fliqd.api import app as api
 from fliqd.api.origin import Doorkeeper
 from fliqd.api.server import EdgeRunner
@@ -39,8 +35,10 @@ from fliqd.engine.janitor import Janitor, Retention
 from fliqd.engine.planner import Planner
 from fliqd.engine.scheduler import SCHEDULES_LEAD_MS, Scheduler
 from fliqd.engine.wire.sender import WireSender
-from fliqd.errors import FliqdError, StoreIOError, UnavailableError
+from fliqd.errors import ConfigError, FliqdError, Problem, StoreIOError, UnavailableError
 from fliqd.ids import UlidSource, request_ids
+from fliqd.listening import Doors, Handed, handed_over
+from fliqd.notify import Notifier, status_line
 from fliqd.references import lookup_in
 from fliqd.reloading import Reloading
 from fliqd.service.buffers import BufferService
@@ -50,13 +48,15 @@ from fliqd.service.reconcile import Reconciler
 from fliqd.service.schedules import ScheduleService
 from fliqd.service.summary import Counting, summarise
 from fliqd.service.tokens import ALL_SCOPES, Tokens
-from fliqd.settings import Listen, Settings, defaults_of
+from fliqd.settings import Settings, defaults_of
 from fliqd.store.sqlite.store import SqliteStore
+from fliqd.tls import Certificate
 from fliqd.watchdog import watch
 
 log = structlog.get_logger()
 
 API_GRACE_S: Final = 5.0  # for requests to the API that are being answered when the daemon stops
+CLOSE_S: Final = 10.0  # for the store's last writes, on a slow disk
 ADMIN_TOKEN_FILE: Final = "admin.token"  # noqa: S105 -- the name of the file
 
 
@@ -72,18 +72,20 @@ class Daemon:
         self._cleanup = AsyncExitStack()
         self.fatal: asyncio.Future[FliqdError] = asyncio.get_running_loop().create_future()
         self.urls: list[str] = []
+        self._doors: Doors | None = None
+        self._certificate: Certificate | None = None
         self._stopping = False
         self._tasks: set[asyncio.Task[None]] = set()
 
     @classmethod
-    async def start(cls, config: Config, clock: Clock) -> Self:
-        """Open the store, pick up what a predecessor left, and listen.
+    async def start(cls, config: Config, clock: Clock, handed: Sequence[Handed] = ()) -> Self:
+        """Open the store, pick up what a predecessor left, and listen, on the sockets that were `handed` over too.
 
         Raises the FliqdError that says why it could not.
         """
         daemon = cls(config, clock)
         try:
-            await daemon._start()
+            await daemon._start(handed)
         except BaseException:
             await daemon.stop()
             raise
@@ -91,12 +93,16 @@ class Daemon:
 
     async def stop(self) -> None:
         """Stop in the reverse order of starting; whatever fails, the rest is stopped too."""
+        if self._doors is not None:
+            await self._doors.let_go()  # first, so that who comes from now on is served by our successor
         self._stopping = True
         await self._cleanup.aclose()
 
-    async def _start(self) -> None:
+    async def _start(self, handed: Sequence[Handed]) -> None:
         settings = self._config.settings
         state_dir = self._config.state_dir
+        if settings.server.tls_cert:
+            self._certificate = Certificate(settings.server.tls_cert, settings.server.tls_key)
         try:
             state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as err:
@@ -176,12 +182,14 @@ class Daemon:
         services = await self._services(store, new_ulid, tokens)
         application = api.build(services, max_body=settings.server.max_body)
         new_request_id = request_ids(f"{chance.getrandbits(40):010x}")
+        public = check_url(settings.server.public_url) if settings.server.public_url else None
         edge = api.Edge(
             application,
             tokens=tokens,
-            doorkeeper=Doorkeeper(_own_names(settings)),
+            doorkeeper=Doorkeeper(_own_names(settings), None if public is None else public.authority),
             new_request_id=new_request_id,
             closed=self._closed,
+            base="" if public is None else public.target.rstrip("/"),
         )
         runner = EdgeRunner(
             application,
@@ -190,9 +198,8 @@ class Daemon:
             max_connections=_api_connections(dispatch.max_in_flight),
             shutdown_timeout=API_GRACE_S,
         )
-        gate.keep_off(await self._listen(runner, settings.server.listen))
+        gate.keep_off(await self._listen(runner, settings, handed, self._certificate))
 
-        self._cleanup.push_async_callback(runner.cleanup)
         # Started last, since nothing may be sent before the gate knows our own doors; and stopped first, while
         # the API still answers whoever wants to read, and tells the others to come back later.
         self._cleanup.push_async_callback(self._run("dispatcher", dispatcher.run()))
@@ -217,6 +224,24 @@ class Daemon:
         """Return once the store's threads have answered; a moment for what is done now and then."""
         await self._store.ping()
         self._janitor.look()
+        if self._certificate is not None:
+            self._certificate.look()
+
+    def reload_certificate(self) -> None:
+        """Read the certificate again, if there is one, whether or not its files seem to have changed."""
+        if self._certificate is not None:
+            self._certificate.reload()
+
+    def in_brief(self) -> str:
+        """Return how it goes, in the line that `systemctl status` shows."""
+        if self._stopping:
+            return f"stopping, {self._dispatcher.in_flight} in flight"
+        return status_line(
+            next_due_ms=self._scheduler.next_due_ms(),
+            now_ms=self._clock.now_ms(),
+            in_flight=self._dispatcher.in_flight,
+            problem=self._store.blocked,
+        )
 
     def _use(self, settings: Settings) -> None:
         """Take over what can be changed while it runs."""
@@ -248,6 +273,7 @@ class Daemon:
             "pid": os.getpid(),
             "loop": loop.name(),
             "listen": self.urls,
+            "tls": self._certificate.status() if self._certificate is not None else None,
             "in_flight": self._dispatcher.in_flight,
             "backlog": self._dispatcher.backlog,
             "next_due_at": maybe_time(self._next_due_ms()),
@@ -290,7 +316,14 @@ class Daemon:
         key = keyfiles.read_or_make(state_dir / "token.key", lambda: secrets.token_hex(32))
         tokens = Tokens(store=store, clock=self._clock, new_ulid=new_ulid, key=key)
         file = state_dir / ADMIN_TOKEN_FILE
-        wanted = not await tokens.load() or keyfiles.is_empty(file)  # emptied by an operator who has lost it
+        there_are_some = await tokens.load()
+        if (given := credentials.read("admin-token", os.environ)) is not None:
+            try:
+                tokens.trust(given)
+            except ValueError as err:
+                raise ConfigError([Problem("credential admin-token", str(err))]) from err
+            there_are_some = True
+        wanted = not there_are_some or keyfiles.is_empty(file)  # emptied by an operator who has lost it
         if wanted:
             # The file first: a token that is in the store alone would lock everybody out.
             token, text = tokens.draft("admin", ALL_SCOPES)
@@ -330,6 +363,11 @@ class Daemon:
             return None
         if settings.signing.secret:
             return Signer(settings.signing.secret)
+        if (given := credentials.read("signing-secret", os.environ)) is not None:
+            try:
+                return Signer(given)
+            except ValueError as err:
+                raise ConfigError([Problem("credential signing-secret", str(err))]) from err
         file = self._config.state_dir / "signing.secret"
         secret = keyfiles.read_or_make(file, lambda: new_secret(secrets.token_bytes(32)))
         try:
@@ -337,20 +375,16 @@ class Daemon:
         except ValueError as err:
             raise StoreIOError(f"{file}: {err}; put back its copy, or delete it to have a new one made") from err
 
-    async def _listen(self, runner: EdgeRunner, places: tuple[Listen, ...]) -> list[tuple[str, int]]:
+    async def _listen(
+        self, runner: EdgeRunner, settings: Settings, handed: Sequence[Handed], certificate: Certificate | None
+    ) -> list[tuple[str, int]]:
         """Open every place; return the (address, port) pairs that are ours now."""
         await runner.setup()
-        for place in places:
-            try:
-                self.urls.append(await _open(runner, place))
-            except OSError as err:
-                await runner.cleanup()
-                hint = "is another fliqd running? " if err.errno == errno.EADDRINUSE else ""
-                raise FliqdError(
-                    f"cannot listen on {place.url}: {os.strerror(err.errno or 0)}; {hint}"
-                    "Set server.listen to another address"
-                ) from err
-        return [(address[0], address[1]) for address in runner.addresses if isinstance(address, tuple)]
+        self._cleanup.push_async_callback(runner.cleanup)
+        self._doors = doors = Doors(runner, None if certificate is None else certificate.context)
+        await doors.open(settings.server.listen, handed, anyone=settings.auth.mode == "none")
+        self.urls = doors.urls
+        return doors.own
 
     def _run(self, name: str, work: Any) -> Callable[[], Any]:
         """Start a loop that must never end by itself; return what stops it."""
@@ -397,18 +431,6 @@ class Daemon:
             self.fatal.set_result(error)
 
 
-async def _open(runner: web.AppRunner, place: Listen) -> str:
-    """Listen at one place; return its URL, with the port that was picked."""
-    if place.path:
-        _remove_stale_socket(Path(place.path))
-        await web.UnixSite(runner, place.path).start()
-        return place.url
-    site = web.TCPSite(runner, place.host, place.port)
-    await site.start()
-    port = runner.addresses[-1][1]
-    return replace(place, port=port).url
-
-
 def _unhandled(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """Log what nobody else took, once a second at most: accepting without a file descriptor left fails in a flood."""
     global _told_at  # noqa: PLW0603 -- one loop, one handler
@@ -433,14 +455,8 @@ def _own_names(settings: Settings) -> Iterator[str]:
         yield check_url(settings.server.public_url).host
 
 
-def _remove_stale_socket(path: Path) -> None:
-    """Remove what a predecessor left; the store's lock says that none is alive."""
-    if path.exists() and stat.S_ISSOCK(path.stat().st_mode):
-        path.unlink()
-
-
-async def serve(config: Config) -> FliqdError | None:
-    """Run until a signal or a fatal error; return the error. A second signal ends the process at once."""
+def _prepare_process() -> None:
+    """Set what is the process's own, before anything is opened."""
     os.umask(0o077)  # whatever is made is for this user alone
     _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))  # a connection is a file
@@ -449,6 +465,11 @@ async def serve(config: Config) -> FliqdError | None:
     # of a create.
     sys.setswitchinterval(0.0005)
     gc.set_threshold(10_000, 20, 50)
+
+
+async def serve(config: Config) -> FliqdError | None:
+    """Run until a signal or a fatal error; return the error. A second signal ends the process at once."""
+    _prepare_process()
     stopping = asyncio.Event()
 
     def stop() -> None:
@@ -456,6 +477,7 @@ async def serve(config: Config) -> FliqdError | None:
             os._exit(130)  # asked twice: now. What is open is recovered at the next start
         stopping.set()
 
+    faulthandler.enable(sys.__stderr__ or sys.stderr)  # systemd's watchdog ends us with SIGABRT: show where we stood
     running = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
         running.add_signal_handler(name, stop)
@@ -464,29 +486,36 @@ async def serve(config: Config) -> FliqdError | None:
     running.add_signal_handler(signal.SIGHUP, stop if sys.stderr.isatty() else hung_up.set)
     clock = SystemClock()
     running.set_exception_handler(_unhandled)
-    daemon = await Daemon.start(config, clock)
-
-    async def alive() -> None:
-        clock.look()
-        await daemon.beat()
+    notifier = Notifier(os.environ)
+    daemon = await Daemon.start(config, clock, handed_over(os.environ))
 
     async def reload() -> None:
         while True:
             await hung_up.wait()
             hung_up.clear()
+            notifier.reloading()
+            daemon.reload_certificate()
             with contextlib.suppress(FliqdError):  # the log has it: a wrong file changes nothing
                 await daemon.reloading.reload()
+            notifier.ready(daemon.in_brief())
+
+    async def alive() -> None:
+        clock.look()
+        await daemon.beat()
+        notifier.beat(daemon.in_brief())  # the first says READY: store and loop have shown that they work
 
     reloader = asyncio.create_task(reload())
     stopped = asyncio.create_task(stopping.wait())
-    watchdog = asyncio.create_task(watch(alive))
+    watchdog = asyncio.create_task(watch(alive, within_s=notifier.watchdog_s))
     await asyncio.wait((stopped, watchdog, reloader, daemon.fatal), return_when=asyncio.FIRST_COMPLETED)
     stopped.cancel()
-    reloader.cancel()
     error = daemon.fatal.result() if daemon.fatal.done() else None
-    if error is None and watchdog.done():
-        error = FliqdError(f"the store did not answer: {watchdog.exception()!r}")
+    for task, what in ((watchdog, "the store did not answer"), (reloader, "a reload died")):
+        if error is None and task.done():
+            error = FliqdError(f"{what}: {task.exception()!r}")
     log.info("daemon.stopping", reason="signal" if error is None else str(error))
+    notifier.stopping(config.settings.dispatch.shutdown_grace / 1000 + API_GRACE_S + CLOSE_S)
+    reloader.cancel()
     await daemon.stop()
     watchdog.cancel()
     clock.close()

@@ -76,8 +76,8 @@ def _text(value: object) -> str:
 
 def _base_url(value: object) -> str:
     text = _text(value)
-    if text:
-        check_url(text)
+    if text and "?" in check_url(text).target:
+        raise ValueError("expected a URL without a query")
     return text.rstrip("/")
 
 
@@ -93,6 +93,13 @@ def _path(value: object) -> str:
     text = _text(value)
     if not text or text.endswith("/") or text.rpartition("/")[2] in ("", ".", ".."):
         raise ValueError("expected the path of a file")
+    return text
+
+
+def _absolute(value: object) -> str:
+    text = _text(value)
+    if text and not text.startswith("/"):
+        raise ValueError("expected the path of a file, from the root on")
     return text
 
 
@@ -187,6 +194,8 @@ class Server:
     listen: tuple[Listen, ...] = setting(_listen, "127.0.0.1:3547")
     public_url: str = setting(_base_url, "")
     hosts: tuple[str, ...] = setting(_names, [])
+    tls_cert: str = setting(_absolute, "")
+    tls_key: str = setting(_absolute, "")
     max_body: int = setting(_size(1024, 64 * MIB, "from 1KiB to 64MiB"), "1MiB")
 
 

@@ -151,3 +151,16 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
 
 def test_a_key_outside_its_section_is_sent_home() -> None:
     assert problems({"listen": "127.0.0.1:1"}) == ["listen: belongs under [server]"]
+
+
+def test_tls_takes_a_certificate_and_its_key() -> None:
+    assert problems({"server": {"tls_cert": "/etc/cert.pem"}}) == [
+        "server.tls_key: is needed with tls_cert: TLS takes a certificate and its key"
+    ]
+    assert problems({"server": {"tls_key": "/etc/key.pem"}}) == [
+        "server.tls_cert: is needed with tls_key: TLS takes a certificate and its key"
+    ]
+    assert problems({"server": {"tls_cert": "cert.pem", "public_url": "https://nas.lan/?a=b"}}) == [
+        'server.public_url: got "https://nas.lan/?a=b", expected a URL without a query',
+        'server.tls_cert: got "cert.pem", expected the path of a file, from the root on',
+    ]

@@ -22,7 +22,7 @@ from tests import cli_reference
 from tests.support import RunningDaemon, Target, process
 
 ROOT = Path(__file__).parent.parent
-PAGES = sorted(page for page in ROOT.glob("**/*.md") if not {".venv", ".pytest_cache"} & set(page.parts))
+PAGES = sorted(page for page in ROOT.glob("**/*.md") if not {".venv", ".pytest_cache", "build"} & set(page.parts))
 EXIT_CODES = ROOT / "docs/reference/exit-codes.md"
 RUN = [*sorted((ROOT / "docs/how-to").glob("*.md")), EXIT_CODES]
 

@@ -7,6 +7,7 @@ from typing import Final
 
 import structlog
 from aiohttp import hdrs, web
+from yarl import URL
 
 from fliqd.api import auth, buffers, calendar, config, jobs, queues, schedules, system
 from fliqd.api import tokens as token_routes
@@ -71,7 +72,10 @@ class Edge:
         doorkeeper: Doorkeeper,
         new_request_id: Callable[[], str],
         closed: Callable[[], UnavailableError | None],
+        base: str = "",
     ) -> None:
+        """Take requests at `base`, the path under which a proxy shows us, as if they came without it."""
+        self._base = base
         self._dispatch: Handler = app._handle  # noqa: SLF001 -- what aiohttp's own server calls
         self._plain: Mapping[tuple[str, str], Handler] = {
             (route.method, route.resource.canonical): route.handler
@@ -82,6 +86,10 @@ class Edge:
         self._doorkeeper = doorkeeper
         self._new_request_id = new_request_id
         self._closed = closed
+
+    def is_below(self, path: str) -> bool:
+        """Whether a path may begin with the one under which a proxy shows us."""
+        return bool(self._base) and path.startswith(self._base)
 
     def _check_open(self, method: str) -> None:
         """Raise UnavailableError for a write while none is taken; reading goes on."""
@@ -94,6 +102,8 @@ class Edge:
         request_id = given if given and REQUEST_ID.fullmatch(given) else self._new_request_id()
         try:
             self._doorkeeper.check(headers)
+            if self.is_below(request.raw_path):
+                request = _below(request, self._base)
             path = request.path
             if path not in auth.OPEN:
                 caller = auth.identify(headers, self._tokens)
@@ -114,3 +124,11 @@ class Edge:
             response = json_response(document("internal", message, request_id), status=500)
         response.headers["X-Request-Id"] = request_id
         return response
+
+
+def _below(request: web.Request, base: str) -> web.Request:
+    """Return a request without the path that a proxy has put before ours, as it is where that does not end there."""
+    rest = request.raw_path[len(base) :]
+    if rest[:1] not in ("", "/", "?"):
+        return request
+    return request.clone(rel_url=URL(rest if rest.startswith("/") else f"/{rest}", encoded=True))

@@ -24,10 +24,12 @@ class Doorkeeper:
     """Checks `Host` and `Origin`.
 
     `Host` must be an IP literal, `localhost` or a name that is configured: DNS rebinding makes a browser
-    send the attacker's name to our address. `Origin`, which browsers add to what pages send, must be ours.
+    send the attacker's name to our address. `Origin`, which browsers add to what pages send, must be ours:
+    that of the `Host`, or `public`, the (host, port) at which a proxy shows us, which may send another `Host`.
     """
 
-    def __init__(self, names: Iterable[str]) -> None:
+    def __init__(self, names: Iterable[str], public: str | None = None) -> None:
+        self._public = public
         self._names = frozenset(name.lower().rstrip(".") for name in names) | {"localhost"}
         self._good: set[str] = set()
 
@@ -39,8 +41,11 @@ class Doorkeeper:
                 "the Host header must be an IP address, localhost, or a name in server.hosts or server.public_url"
             )
         origin = headers.get("Origin")
-        if origin is not None and _authority(origin) != hosts[0].lower():
+        if origin is not None and _authority(origin) not in self._ours(hosts[0]):
             raise ForbiddenError("a web page of another origin may not call this API", "foreign_origin")
+
+    def _ours(self, host: str) -> tuple[str, ...]:
+        return (host.lower(), self._public) if self._public else (host.lower(),)
 
     def _is_ours(self, host: str) -> bool:
         if host in self._good:

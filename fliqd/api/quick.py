@@ -57,6 +57,10 @@ class PlainRequest:
         self._body = body
         self._caller: auth.Caller | None = None
 
+    @property
+    def raw_path(self) -> str:
+        return self.path
+
     async def read(self) -> bytes:
         return self._body
 

@@ -27,7 +27,7 @@ MAX_HEAD: Final = 32 * 1024
 class EdgeHandler(RequestHandler):
     """One connection. The deadline for a head is absolute: dripping bytes do not move it."""
 
-    __slots__ = ("_edge_server", "_head_deadline", "_held", "_ordinary", "_quick")
+    __slots__ = ("_edge_server", "_head_deadline", "_held", "_ordinary", "_quick", "answered")
 
     def __init__(self, server: "EdgeServer", **settings: Any) -> None:
         super().__init__(server, **settings)
@@ -36,6 +36,7 @@ class EdgeHandler(RequestHandler):
         self._ordinary = False  # it has brought something that is not for the short way, and stays on the ordinary one
         self._quick: asyncio.Task[None] | None = None  # a request that is being answered on the short way
         self._held = b""  # what came meanwhile
+        self.answered = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -54,7 +55,7 @@ class EdgeHandler(RequestHandler):
             return
         if not self._ordinary:
             request = None if self._force_close or self._close else quick.take(data, self._edge_server.longest_body)
-            if request is not None:
+            if request is not None and not self._edge_server.edge.is_below(request.path):
                 self._answer_quickly(request)
                 return
             self._ordinary = True
@@ -81,6 +82,7 @@ class EdgeHandler(RequestHandler):
             response.headers["Server"] = "fliqd"
             if self.transport is not None:
                 self.transport.write(quick.encode(response))
+                self.answered = True
                 if self._paused:
                     await self._drain_helper()  # a client that reads nothing is answered nothing more
         except ConnectionError:
@@ -146,7 +148,9 @@ class EdgeHandler(RequestHandler):
             resp = respond_to_aiohttp(resp, request_id)
             resp.headers["X-Request-Id"] = request_id
         resp.headers["Server"] = "fliqd"
-        return await super().finish_response(request, resp, start_time)
+        finished = await super().finish_response(request, resp, start_time)
+        self.answered = True
+        return finished
 
 
 class EdgeServer(web.Server):
@@ -192,6 +196,17 @@ class EdgeRunner(web.AppRunner):
         self._edge = edge
         self._new_request_id = new_request_id
         self._max_connections = max_connections
+
+    async def first_answers(self, within_s: float) -> None:
+        """Wait until every client that has been let in has had an answer; no longer than told, as some never ask."""
+        assert self.server is not None  # noqa: S101 -- it has been set up
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + within_s
+        while True:
+            await asyncio.sleep(0.01)  # what has just been accepted is no connection yet
+            waiting = [one for one in self.server.connections if isinstance(one, EdgeHandler) and not one.answered]
+            if not waiting or loop.time() >= deadline:
+                return
 
     async def _make_server(self) -> web.Server:
         await super()._make_server()

@@ -11,12 +11,14 @@ import socket
 import ssl
 from collections.abc import Mapping
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote, urlencode
 
 from fliqd import __version__
 from fliqd.cli.errors import ConflictingError, MissingError, NotAllowedError, RefusedError, UnreachableError
 from fliqd.cli.places import Place
+from fliqd.core.certificates import leaf
 from fliqd.errors import FliqdError, Problem
 
 CONNECT_S: Final = 10.0
@@ -101,9 +103,7 @@ class Client:
         if place.socket:
             return _UnixConnection(place.socket)
         if place.tls:
-            return http.client.HTTPSConnection(
-                place.host, place.port, timeout=CONNECT_S, context=ssl.create_default_context()
-            )
+            return http.client.HTTPSConnection(place.host, place.port, timeout=CONNECT_S, context=_trust(place))
         return http.client.HTTPConnection(place.host, place.port, timeout=CONNECT_S)
 
     def _connect(self, connection: http.client.HTTPConnection) -> None:
@@ -123,7 +123,21 @@ class Client:
             raise UnreachableError(f"{url} cannot be reached ({_why(err)}); does it speak https?") from err
         except (OSError, UnicodeError) as err:
             raise UnreachableError(f"{url} cannot be reached ({_why(err)}); {IS_IT_RUNNING}") from err
+        if self.place.certificate:
+            self._check_certificate(connection.sock)
         connection.sock.settimeout(self._answer_s)
+
+    def _check_certificate(self, connected: socket.socket) -> None:
+        """Raise UnreachableError unless the peer has the certificate that is expected, before it is told a token."""
+        file = self.place.certificate
+        try:
+            expected = leaf(Path(file).read_text(encoding="latin-1"))
+        except OSError as err:
+            raise UnreachableError(f"the certificate {file} cannot be read ({err.strerror}): give --url") from err
+        except ValueError as err:
+            raise UnreachableError(f"{file} holds no certificate in PEM") from err
+        if not isinstance(connected, ssl.SSLSocket) or connected.getpeercert(binary_form=True) != expected:
+            raise UnreachableError(f"{self.place.url} has another certificate than {file}; reload or restart fliqd")
 
     def _lost(self, err: Exception, method: str) -> FliqdError:
         if isinstance(err, FliqdError):
@@ -157,6 +171,15 @@ class Client:
         elif status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             message = f"{message} {error.get('request_id')}"
         return RefusedError(message, code=code, status=status, problems=problems_of(error))
+
+
+def _trust(place: Place) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    if place.certificate:
+        # Compared as a whole once it is there: the daemon's own name need not be the address that we come by.
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 def job_path(job_id: str, tail: str = "") -> str:

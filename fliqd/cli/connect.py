@@ -4,6 +4,7 @@ import functools
 import os
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -52,7 +53,7 @@ def connect(url: str | None, token: str | None, file: str | None) -> Client:
     place = given
     if place is None:
         settings = configuration.load_settings(file, os.environ)
-        place = place_of(settings.server.listen[0].url)
+        place = place_of(settings.server.listen[0].url, settings.server.tls_cert)
         needs_token = settings.auth.mode == "token"
     if sent is not None:
         return Client(place, sent, WRONG_TOKEN)
@@ -64,8 +65,8 @@ def connect(url: str | None, token: str | None, file: str | None) -> Client:
     return _with_token_file(place, configuration.state_dir(os.environ) / TOKEN_FILE)
 
 
-def place_of(listen_url: str) -> Place:
-    """Return how to reach what listens there."""
+def place_of(listen_url: str, certificate: str = "") -> Place:
+    """Return how to reach what listens there, with which certificate if it speaks https."""
     place = parse_place(listen_url)
     if place.socket:
         return place
@@ -74,7 +75,9 @@ def place_of(listen_url: str) -> Place:
             "server.listen picks a free port by itself, which only the daemon's log tells: give --url"
         )
     host = _ANY.get(place.host, place.host)
-    return parse_place(f"http://[{host}]:{place.port}" if ":" in host else f"http://{host}:{place.port}")
+    scheme = "https" if certificate else "http"
+    shown = f"[{host}]" if ":" in host else host
+    return replace(parse_place(f"{scheme}://{shown}:{place.port}"), certificate=certificate)
 
 
 def _given_place(url: str) -> Place:

@@ -26,6 +26,7 @@ COMMANDS: Final = {
     "upgrade-check": ("fliqd.cli.upgrade_check", "Say what this version would do to the store and the configuration."),
     "export": ("fliqd.cli.export_file", "Write jobs as lines of JSON."),
     "import": ("fliqd.cli.import_file", "Make the jobs of an export again."),
+    "completion": ("fliqd.cli.completion", "Print the completion script of a shell."),
 }
 INTERRUPTED: Final = 130  # what a shell makes of SIGINT
 PIPE_CLOSED: Final = 141  # and of SIGPIPE

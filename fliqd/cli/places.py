@@ -17,6 +17,7 @@ class Place:
     port: int | None = None  # None: the scheme's own
     tls: bool = False
     base: str = ""  # the sub-path, without a slash at its end
+    certificate: str = ""  # the file of the only certificate that is trusted there; empty: those of known issuers
     socket: str = ""  # the path of the unix socket; empty for TCP
 
     @property

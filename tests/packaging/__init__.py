@@ -1,0 +1,1 @@
+"""fliqd as something that is installed, started and watched by others."""
