@@ -13,6 +13,7 @@ import harness
 import idle
 import lateness
 import report
+import schedules
 import version
 import waiting
 
@@ -20,6 +21,7 @@ MEASURES = {
     "creates": creates.measure,
     "dispatch": dispatch.measure,
     "lateness": lateness.measure,
+    "schedules": schedules.measure,
     "waiting": waiting.measure,
     "idle": idle.measure,
     "version": version.measure,

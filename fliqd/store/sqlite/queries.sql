@@ -255,11 +255,15 @@ UPDATE schedule
  WHERE pk = :pk AND version = :version
 RETURNING pk;
 
--- name: schedule_moved
--- The same for a schedule whose definition has not changed.
+-- name: schedules_moved
+-- The same for schedules whose definition has not changed, and schedule_made where there is a last job.
 UPDATE schedule
-   SET version = version + 1, cursor_ms = ?, next_run_ms = ?, run_count = ?, error = ?
- WHERE pk = ?;
+   SET version = version + 1,
+       cursor_ms = move.value ->> 1, next_run_ms = move.value ->> 2, run_count = move.value ->> 3, error = move.value ->> 4,
+       last_job_pk = coalesce(move.value ->> 5, last_job_pk), last_run_ms = coalesce(move.value ->> 6, last_run_ms),
+       last_status = iif(move.value ->> 5 IS NULL, last_status, 'scheduled')
+  FROM json_each(:moves) AS move
+ WHERE schedule.pk = move.value ->> 0;
 
 -- name: schedule_made
 UPDATE schedule SET last_job_pk = ?, last_run_ms = ?, last_status = 'scheduled' WHERE pk = ?;
@@ -267,8 +271,9 @@ UPDATE schedule SET last_job_pk = ?, last_run_ms = ?, last_status = 'scheduled' 
 -- name: schedule_ended
 UPDATE schedule SET last_status = ? WHERE id = ? AND last_job_pk = ?;
 
--- name: schedule_version
-SELECT version FROM schedule WHERE pk = ? AND deleted_ms IS NULL;
+-- name: schedule_versions
+SELECT schedule.pk, version FROM json_each(:pks) AS wanted JOIN schedule ON schedule.pk = wanted.value
+ WHERE deleted_ms IS NULL;
 
 -- name: schedule_by_id
 SELECT schedule.*, (SELECT status FROM job WHERE job.pk = last_job_pk) FROM schedule
@@ -299,13 +304,18 @@ SELECT next_run_ms, pk, '' FROM schedule
 -- name: schedules_parked
 SELECT pk FROM schedule WHERE error IS NOT NULL AND deleted_ms IS NULL AND paused_ms IS NULL;
 
--- name: schedule_live
--- How many jobs of a schedule have not ended, and how many of them wait for the others.
-SELECT count(*), coalesce(sum(next_attempt_ms IS :held_ms), 0) FROM job WHERE schedule_id = :id AND finished_ms IS NULL;
+-- name: schedules_live
+-- How many jobs of each schedule have not ended, and how many of them wait for the others; none has no row.
+SELECT schedule_id, count(*), sum(next_attempt_ms IS :held_ms)
+  FROM json_each(:ids) AS wanted JOIN job ON schedule_id = wanted.value
+ WHERE finished_ms IS NULL
+ GROUP BY schedule_id;
 
--- name: schedule_slots
--- Which slots have a job already.
-SELECT slot_ms FROM job WHERE schedule_id = :id AND slot_ms BETWEEN :first_ms AND :last_ms;
+-- name: schedules_slots
+-- Which slots of these spans (schedule, first, last) have a job already.
+SELECT schedule_id, slot_ms
+  FROM json_each(:spans) AS span JOIN job ON schedule_id = span.value ->> 0
+ WHERE slot_ms BETWEEN span.value ->> 1 AND span.value ->> 2;
 
 -- name: held_release
 -- The first job that waits for the end of the runs before it, once none of them is left. It is due when it was due:
