@@ -180,7 +180,7 @@ class Daemon:
         self._clock.on_step(self._clock_was_set)
 
         services = await self._services(store, new_ulid, tokens)
-        application = api.build(services, max_body=settings.server.max_body)
+        self.application = application = api.build(services, max_body=settings.server.max_body)
         new_request_id = request_ids(f"{chance.getrandbits(40):010x}")
         public = check_url(settings.server.public_url) if settings.server.public_url else None
         edge = api.Edge(

@@ -9,7 +9,7 @@ import structlog
 from aiohttp import hdrs, web
 from yarl import URL
 
-from fliqd.api import auth, buffers, calendar, config, jobs, queues, schedules, system
+from fliqd.api import auth, buffers, calendar, config, jobs, openapi, queues, schedules, system
 from fliqd.api import tokens as token_routes
 from fliqd.api.errors import document, json_response, respond, respond_to_aiohttp
 from fliqd.api.origin import Doorkeeper
@@ -52,6 +52,7 @@ def build(services: Services, *, max_body: int) -> web.Application:
         config.add_routes(app.router, prefix, services.reloading)
         system.add_routes(app.router, prefix, services.system)
         calendar.add_routes(app.router, prefix, services.clock)
+        openapi.add_routes(app.router, prefix)
         if services.tokens is not None:
             token_routes.add_routes(app.router, prefix, services.tokens)
     return app

@@ -1,0 +1,125 @@
+"""`/openapi.json`: the API in the words of OpenAPI 3.1, made from the documents that requests are decoded with."""
+
+import re
+from functools import cache
+from http import HTTPStatus
+from typing import Any, Final
+
+import msgspec
+from aiohttp import web
+
+from fliqd import __version__
+from fliqd.api import auth
+from fliqd.api.errors import json_response
+from fliqd.api.operations import OPERATIONS, Operation
+from fliqd.api.requests import params
+from fliqd.api.shapes import schemas
+
+DESCRIPTION: Final = 'Calls HTTP endpoints on time. Times are RFC 3339, durations texts such as "1h30m" or seconds.'
+REF: Final = "#/components/schemas/{name}"
+_PARAMS: Final[dict[str, dict[str, Any]]] = {
+    "limit": {"type": "integer", "minimum": 1, "maximum": 100, "default": 20},
+    "count": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 5},
+}
+# What any call may be answered with besides its own answers.
+REFUSALS: Final = (400, 401, 403, 404, 405, 408, 409, 413, 415, 421, 431, 500, 503)
+
+
+def add_routes(router: web.UrlDispatcher, prefix: str) -> None:
+    """Add the routes under `prefix`."""
+    router.add_get(f"{prefix}/openapi.json", show)
+
+
+async def show(request: web.Request) -> web.Response:
+    params(request)
+    return json_response(document())
+
+
+@cache
+def document() -> dict[str, Any]:
+    """Return the document; the paths are those under `/v1`, and work without it too."""
+    bodies = sorted(
+        {operation.body for operation in OPERATIONS.values() if operation.body}, key=lambda one: one.__name__
+    )
+    _, components = msgspec.json.schema_components(bodies, ref_template=REF)
+    paths: dict[str, dict[str, Any]] = {}
+    for (method, path), operation in OPERATIONS.items():
+        where = path if path in auth.OPEN else f"/v1{path}"
+        paths.setdefault(where, {})[method.lower()] = _operation(method, path, operation)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "fliqd",
+            "version": __version__,
+            "description": DESCRIPTION,
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "security": [{"token": []}],
+        "paths": paths,
+        "components": {
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+            "schemas": components | schemas(),
+            "responses": {
+                str(status): {
+                    "description": HTTPStatus(status).phrase,
+                    "content": {"application/json": {"schema": {"$ref": REF.format(name="Error")}}},
+                }
+                for status in REFUSALS
+            },
+        },
+    }
+
+
+def _operation(method: str, path: str, operation: Operation) -> dict[str, Any]:
+    named = re.findall(r"\{(\w+)\}", path)
+    taken = [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in named]
+    taken += [
+        {"name": name, "in": "query", "schema": _PARAMS.get(name, {"type": "string"})} for name in operation.params
+    ]
+    told: dict[str, Any] = {
+        "operationId": re.sub(r"\W+", "_", f"{method.lower()}{path}").strip("_"),
+        "summary": operation.summary,
+        "tags": [path.split("/")[1]],
+        "responses": {str(status): _answer(operation, status) for status in operation.answers},
+    }
+    told["responses"] |= {str(status): {"$ref": f"#/components/responses/{status}"} for status in REFUSALS}
+    if path in auth.OPEN:
+        told["security"] = []
+    if taken:
+        told["parameters"] = taken
+    if operation.body is not None:
+        told["requestBody"] = {
+            "required": not operation.body_optional,
+            "content": {"application/json": {"schema": _body(operation, operation.body)}},
+        }
+    return told
+
+
+def _body(operation: Operation, kind: type) -> dict[str, Any]:
+    one = {"$ref": REF.format(name=kind.__name__)}
+    if not operation.batch:
+        return one
+    items = {"type": "array", "items": one, "minItems": 1, "maxItems": 1000}
+    many = {"type": "object", "required": [operation.batch], "properties": {operation.batch: items},
+            "additionalProperties": False}  # fmt: skip
+    return many if operation.batch_alone else {"anyOf": [one, many]}
+
+
+def _answer(operation: Operation, status: int) -> dict[str, Any]:
+    name = operation.answers[status]
+    told: dict[str, Any] = {"description": HTTPStatus(status).phrase}
+    if name is None:
+        return told
+    schema: dict[str, Any] = {"$ref": REF.format(name=name)}
+    if operation.many:
+        schema = {
+            "type": "object",
+            "required": [operation.many],
+            "properties": {
+                operation.many: {"type": "array", "items": schema},
+                "next_cursor": {"type": ["string", "null"]},
+            },
+        }
+    elif operation.batch and not operation.batch_alone and status == HTTPStatus.OK:
+        schema = {"anyOf": [schema, {"$ref": REF.format(name="Results")}]}
+    return told | {"content": {"application/json": {"schema": schema}}}
