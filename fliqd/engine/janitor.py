@@ -88,7 +88,7 @@ class Janitor:
 
     async def _forget_before(self, before_ms: int) -> None:
         """Delete notes of missed runs, and deleted schedules of which nothing is left."""
-        count = BATCH
-        while count == BATCH:
-            count = await self._store.schedules.forget(before_ms=before_ms, limit=BATCH)
+        forget = self._store.schedules.forget
+        while (count := await forget(before_ms=before_ms, limit=BATCH)) == BATCH:
+            log.debug("janitor.forgot", missed=count)
             await asyncio.sleep(PAUSE_S)
