@@ -127,6 +127,10 @@ def _in_words(error: str, raw: bytes, kind: object) -> str:
     match = _EXPECTED.match(error)
     if choices is not None and "enum value" in error:
         return f"expected {', '.join(choices[:-1])} or {choices[-1]}, got {_shown(raw)}"
+    inner = _inner_choices(error, kind)
+    if inner is not None:
+        name, words = inner
+        return f"{name}: expected {', '.join(words[:-1])} or {words[-1]}, got {_shown(raw)}"
     if match is None:
         where = error.replace(" - at `$", " at `").replace("`", '"')
         return f"{where}; got {_shown(raw)}"
@@ -134,6 +138,18 @@ def _in_words(error: str, raw: bytes, kind: object) -> str:
     inside = re.search(r"at `\$([^`]*)`", error)
     where = f" in {_culprit(raw) or inside[1].lstrip('.')}" if inside else ""
     return f"expected {' or '.join(kinds)}{where}, got {_WORDS.get(match[2], match[2])}"
+
+
+def _inner_choices(error: str, kind: object) -> tuple[str, tuple[str, ...]] | None:
+    """Return the member of an object, and what it may be, that an error of its words is about."""
+    member = re.search(r"enum value .* at `\$\.(\w+)`", error)
+    structs = [part for part in get_args(kind) if isinstance(part, type) and issubclass(part, msgspec.Struct)]
+    for field in (field for struct in structs for field in msgspec.structs.fields(struct)):
+        if member is not None and field.encode_name == member[1]:
+            parts = (field.type, *get_args(field.type))
+            choices = next((get_args(part) for part in parts if get_origin(part) is Literal), None)
+            return None if choices is None else (member[1], choices)
+    return None
 
 
 def _culprit(raw: bytes) -> str | None:

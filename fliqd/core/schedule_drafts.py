@@ -27,7 +27,7 @@ from fliqd.errors import Problem
 SHORTEST_MS: Final = 1_000
 LONGEST_EVERY_MS: Final = 3653 * 86_400_000  # ten years, as far as one-time jobs go
 MOST_RUNS: Final = 1_000_000_000
-LOOKED_AT: Final = 200  # runs between which a jitter has to find room
+LOOKED_AT: Final = 100  # runs between which a jitter has to find room
 
 
 class DstDraft(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):

@@ -66,7 +66,8 @@ class Janitor:
             deleted += await self._delete_before(beyond + 1)
         while await self._store.used_bytes() > self._retention.max_bytes * ROOM:
             count = await self._store.delete_finished(before_ms=None, limit=BATCH)
-            if not count:
+            forgotten = count or await self._store.schedules.forget(before_ms=now_ms, limit=BATCH)
+            if not forgotten:
                 log.warning("janitor.no_room", used=await self._store.used_bytes(), allowed=self._retention.max_bytes)
                 break
             deleted += count

@@ -58,7 +58,7 @@ class Planner:
 
     async def run(self) -> None:
         """Settle what is due, for ever; first what could not be settled before: the zones may have changed."""
-        self._due.update(dict.fromkeys(await self._store.parked()))
+        begun = False
         while True:
             if not self._due and not self._set_back:
                 self._changed.clear()
@@ -67,6 +67,9 @@ class Planner:
             try:
                 if self._set_back:
                     await self._rewind()
+                if not begun:
+                    self._due.update(dict.fromkeys(await self._store.parked()))
+                    begun = True
                 await self._settle(batch)
             except UnavailableError as err:
                 log.warning("planner.waits", error=str(err))
