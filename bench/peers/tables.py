@@ -99,5 +99,6 @@ CRASH: dict[str, Cell] = {
 
 def _table(found: Sequence[Figures], columns: dict[str, Cell]) -> str:
     lines = [["", *(title.strip() for title in columns)], ["---"] * (len(columns) + 1)]
-    lines += [[system.name, *(cell(system) for cell in columns.values())] for system in found]
+    rows = [[system.name, *(cell(system) for cell in columns.values())] for system in found]
+    lines += [row for row in rows if any(row[1:])]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

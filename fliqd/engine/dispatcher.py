@@ -395,7 +395,7 @@ class Dispatcher:
             self._judge_host(attempt.lane, response, finished_ms - attempt.started_ms)
         if self._tells_all or settlement.status is JobStatus.FAILED:
             _tell(end)
-        self._recorder.add(end)
+        self._recorder.add(end, wanted=self._lanes.waiting > 0)
 
     def _judge_host(self, lane: str, response: Response, took_ms: int) -> None:
         """Have it count for or against a host whether it answered, where that says something."""
