@@ -35,6 +35,7 @@ from fliqd.core.urls import check_url
 from fliqd.engine.dispatcher import Dispatcher, Limits
 from fliqd.engine.gate import Gate
 from fliqd.engine.janitor import Janitor, Retention
+from fliqd.engine.outbox import Messenger
 from fliqd.engine.planner import Planner
 from fliqd.engine.scheduler import SCHEDULES_LEAD_MS, Scheduler
 from fliqd.engine.wire.sender import WireSender
@@ -108,12 +109,11 @@ class Daemon:
             durability=settings.store.durability,
             max_bytes=settings.retention.max_db_size,
             new_execution_id=lambda: f"exec_{new_ulid()}",
+            new_event_id=lambda: f"evt_{new_ulid()}",
             on_fatal=self._fail,
         )
         self._cleanup.push_async_callback(store.close)
-        left = await store.recover(now_ms=self._clock.now_ms(), reason="fliqd died before the answer came")
-        if left:
-            log.warning("daemon.recovered", interrupted=left)
+        await self._recover()
         tokens = await self._tokens(store, new_ulid) if settings.auth.mode == "token" else None
         if tokens is not None:
             self._cleanup.push_async_callback(tokens.close)
@@ -130,13 +130,14 @@ class Daemon:
         )
         sender = WireSender(judge=gate, per_origin=dispatch.max_in_flight_per_host, total=dispatch.max_in_flight)
         self._cleanup.push_async_callback(sender.close)
+        signer, owner, lookup = self._signer(settings), f"run_{new_ulid()}", lookup_in(self._config.env)
         self._dispatcher = dispatcher = Dispatcher(
             store=store,
             sender=sender,
             clock=self._clock,
-            signer=self._signer(settings),
+            signer=signer,
             spread=chance.random,
-            owner=f"run_{new_ulid()}",
+            owner=owner,
             limits=Limits(
                 max_in_flight=dispatch.max_in_flight,
                 max_in_flight_per_host=dispatch.max_in_flight_per_host,
@@ -145,12 +146,15 @@ class Daemon:
                 follow_redirects=egress.follow_redirects,
             ),
             give_back=self._offer_again,
-            lookup=lookup_in(self._config.env),
+            lookup=lookup,
         )
         self._scheduler = scheduler = Scheduler(source=store, clock=self._clock, hand_over=dispatcher.hand_over)
         self._planner = planner = Planner(store=store.schedules, clock=self._clock, new_ulid=new_ulid)
         self._schedules_due = Scheduler(
             source=store.schedules, clock=self._clock, hand_over=planner.hand_over, lead_ms=SCHEDULES_LEAD_MS
+        )
+        messenger = Messenger(
+            outbox=store.outbox, sender=sender, clock=self._clock, signer=signer, owner=owner, lookup=lookup
         )
         self._janitor = Janitor(
             store=store,
@@ -185,6 +189,7 @@ class Daemon:
         application = api.build(
             jobs_service=jobs,
             schedules_service=schedules,
+            outbox=store.outbox,
             reloading=self.reloading,
             status=self,
             tokens=tokens,
@@ -211,6 +216,7 @@ class Daemon:
         self._cleanup.push_async_callback(runner.cleanup)
         # Started last, since nothing may be sent before the gate knows our own doors; and stopped first, while
         # the API still answers whoever wants to read, and tells the others to come back later.
+        self._cleanup.push_async_callback(self._run("messenger", messenger.run()))
         self._cleanup.push_async_callback(self._run("dispatcher", dispatcher.run()))
         self._cleanup.push_async_callback(dispatcher.stop, dispatch.shutdown_grace / 1000)
         self._cleanup.push_async_callback(self._run("scheduler", scheduler.run()))
@@ -296,6 +302,14 @@ class Daemon:
 
     # Parts of the start
 
+    async def _recover(self) -> None:
+        """Pick up what a predecessor had under way when it died."""
+        now_ms = self._clock.now_ms()
+        left = await self._store.recover(now_ms=now_ms, reason="fliqd died before the answer came")
+        untold = await self._store.outbox.hand_back(now_ms=now_ms)
+        if left or untold:
+            log.warning("daemon.recovered", interrupted=left, webhooks=untold)
+
     async def _tokens(self, store: SqliteStore, new_ulid: Callable[[], str]) -> Tokens:
         state_dir = self._config.state_dir
         key = keyfiles.read_or_make(state_dir / "token.key", lambda: secrets.token_hex(32))
@@ -366,6 +380,7 @@ class Daemon:
     async def _pull_retries(self, by_ms: int) -> None:
         try:
             moved = await self._store.pull_retries(by_ms=by_ms, now_ms=self._clock.now_ms())
+            await self._store.outbox.pull(by_ms=by_ms, now_ms=self._clock.now_ms())
         except FliqdError as err:
             log.warning("clock.retries_not_moved", error=str(err))
         else:

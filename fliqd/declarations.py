@@ -20,7 +20,8 @@ from fliqd.errors import InvalidError, Problem
 
 MOST_ENTRIES: Final = 10_000
 # These keep their references as they are, to be looked up when the request leaves.
-LATE: Final = ("url", "headers", "query", "body", "json")
+KEPT: Final = ("url", "headers", "query", "webhook_url", "webhook_headers", "callback_url")
+LATE: Final = (*KEPT, "body", "json")
 NOT_IN_A_FILE: Final = {
     "delay": "a file has no moment to count from; give scheduled_at",
     "idempotency_key": "an entry is known by its name; leave it out",
@@ -140,7 +141,7 @@ class _Reader:
         """Return the fields that keep their references as the entry has them; none where there is nothing to keep."""
         if not any(has_references(entry.get(name)) for name in LATE):
             return {}
-        kept: dict[str, Any] = {name: entry[name] for name in ("url", "headers", "query") if name in entry}
+        kept: dict[str, Any] = {name: entry[name] for name in KEPT if name in entry}
         if fields.get("body") is not None:
             kept["body"] = _json(entry["json"]) if "json" in entry else entry["body"].encode()
         return {**kept, "has_references": True}

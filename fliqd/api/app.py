@@ -7,7 +7,7 @@ from typing import Final
 import structlog
 from aiohttp import hdrs, web
 
-from fliqd.api import auth, calendar, config, jobs, schedules, system
+from fliqd.api import auth, calendar, config, jobs, schedules, system, webhooks
 from fliqd.api import tokens as token_routes
 from fliqd.api.errors import document, json_response, respond, respond_to_aiohttp
 from fliqd.api.origin import Doorkeeper
@@ -16,6 +16,7 @@ from fliqd.errors import FliqdError, UnavailableError
 from fliqd.service.jobs import Jobs
 from fliqd.service.schedules import ScheduleService
 from fliqd.service.tokens import Tokens
+from fliqd.store.base import Outbox
 
 log = structlog.get_logger()
 
@@ -27,6 +28,7 @@ def build(
     *,
     jobs_service: Jobs,
     schedules_service: ScheduleService,
+    outbox: Outbox,
     reloading: config.Reloading,
     status: system.System,
     tokens: Tokens | None,
@@ -38,6 +40,7 @@ def build(
     for prefix in ("", "/v1"):
         jobs.add_routes(app.router, prefix, jobs_service)
         schedules.add_routes(app.router, prefix, schedules_service, jobs_service)
+        webhooks.add_routes(app.router, prefix, outbox)
         system.add_routes(app.router, prefix, status)
         config.add_routes(app.router, prefix, reloading)
         calendar.add_routes(app.router, prefix, clock)

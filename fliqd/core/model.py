@@ -69,6 +69,10 @@ MOST_CRASHES: Final = 3  # the one that led there, and two more are forgiven
 HELD_MS: Final = LAST_MS
 
 
+# Of which events of a job a webhook is told where nothing is said: its ends, whichever it comes to.
+ENDS: Final = ("completed", "failed", "cancelled")
+
+
 class Job(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One HTTP request to make once, at a time. The field names are the columns of the store."""
 
@@ -119,7 +123,13 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     source: Source = Source.API
     schedule_id: str | None = None
     slot_ms: int | None = None  # the due time of its schedule; None when it was asked for, or is a replay
-    has_references: bool = False  # url, headers, query and body may hold ${env:…} and ${file:…}
+    has_references: bool = False  # the URLs, headers, query and body may hold ${env:…} and ${file:…}
+
+    # who is told of it
+    webhook_url: str | None = None
+    webhook_headers: dict[str, str] = {}
+    webhook_events: tuple[str, ...] = ENDS
+    callback_url: str | None = None  # gets what the target answered
 
     @property
     def is_held(self) -> bool:

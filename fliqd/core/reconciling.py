@@ -16,7 +16,7 @@ from fliqd.core.schedule import DEFINED, Schedule
 DEFINED_OF_JOB: Final = (
     "url", "host", "http_method", "headers", "query", "body", "body_is_json", "has_references", "timeout_ms",
     "max_retries", "backoff", "success_statuses", "on_interrupt", "queue", "description", "tags", "scheduled_ms",
-    "expires_ms",
+    "expires_ms", "webhook_url", "webhook_headers", "webhook_events", "callback_url",
 )  # fmt: skip
 
 

@@ -75,6 +75,7 @@ class Janitor:
         while forgotten == BATCH:
             before_ms = now_ms - self._retention.finished_ms
             forgotten = await self._store.schedules.forget(before_ms=before_ms, limit=BATCH)
+            forgotten = max(forgotten, await self._store.outbox.forget(before_ms=before_ms, limit=BATCH))
             await asyncio.sleep(PAUSE_S)
         if deleted:
             log.info("janitor.swept", jobs=deleted, db_bytes=self._store.size_bytes())

@@ -14,8 +14,9 @@ INSERT INTO job (
     pk, id, dialect, token_id, status, url, host, lane, http_method, headers, query, body, body_is_json, timeout_ms,
     max_retries, backoff, success_statuses, on_interrupt, queue, name, description, tags, idempotency_key, replay_of,
     scheduled_ms, expires_ms, created_ms, updated_ms, started_ms, finished_ms, next_attempt_ms, due_ms, owner, executions,
-    attempts, crashes, last_status_code, last_error, source, schedule_id, slot_ms, has_references
-) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+    attempts, crashes, last_status_code, last_error, source, schedule_id, slot_ms, has_references,
+    webhook_url, webhook_headers, webhook_events, callback_url
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: job_replace
 -- The new values in the order of job_insert, then the state that was read: no row if it has moved on.
@@ -23,8 +24,9 @@ UPDATE job
    SET (pk, id, dialect, token_id, status, url, host, lane, http_method, headers, query, body, body_is_json, timeout_ms,
         max_retries, backoff, success_statuses, on_interrupt, queue, name, description, tags, idempotency_key, replay_of,
         scheduled_ms, expires_ms, created_ms, updated_ms, started_ms, finished_ms, next_attempt_ms, due_ms, owner, executions,
-        attempts, crashes, last_status_code, last_error, source, schedule_id, slot_ms, has_references)
-     = (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+        attempts, crashes, last_status_code, last_error, source, schedule_id, slot_ms, has_references,
+        webhook_url, webhook_headers, webhook_events, callback_url)
+     = (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
  WHERE pk = ? AND status = ? AND executions = ?
 RETURNING pk;
 
@@ -83,7 +85,8 @@ SELECT json_group_array(json_array(
        max_retries, backoff, success_statuses, on_interrupt,
        queue, name, description, tags, idempotency_key, replay_of, scheduled_ms, expires_ms, created_ms, :now_ms,
        coalesce(started_ms, :now_ms), finished_ms, NULL, next_attempt_ms, :owner, executions + 1, attempts, crashes,
-       last_status_code, last_error, source, schedule_id, slot_ms, has_references))
+       last_status_code, last_error, source, schedule_id, slot_ms, has_references,
+       webhook_url, webhook_headers, webhook_events, callback_url))
   FROM job
  WHERE pk IN (SELECT value FROM json_each(:pks))
    AND status = 'scheduled' AND next_attempt_ms <= :until_ms
@@ -197,7 +200,7 @@ DELETE FROM job
         WHERE finished_ms IS NOT NULL AND (:before_ms IS NULL OR finished_ms < :before_ms)
         ORDER BY finished_ms
         LIMIT :limit)
-RETURNING pk;
+RETURNING pk, id;
 
 -- name: last_pk_keep
 -- The newest job may be among those that go, and its key must not be given again.
@@ -226,12 +229,14 @@ INSERT INTO schedule (
     id, version, name, source, dialect, token_id, cron, every_ms, anchor_ms, timezone, dst_gap, dst_overlap, starts_ms, ends_ms,
     max_runs, jitter_ms, misfire, misfire_grace_ms, overlap, url, host, http_method, headers, query, body, body_is_json,
     has_references, timeout_ms, max_retries, backoff, success_statuses, on_interrupt, queue, description, tags,
-    created_ms, updated_ms, deleted_ms, paused_ms, cursor_ms, next_run_ms, run_count, error
+    created_ms, updated_ms, deleted_ms, paused_ms, cursor_ms, next_run_ms, run_count, error,
+    webhook_url, webhook_headers, webhook_events, callback_url
 ) VALUES (
     :id, :version, :name, :source, :dialect, :token_id, :cron, :every_ms, :anchor_ms, :timezone, :dst_gap, :dst_overlap,
     :starts_ms, :ends_ms, :max_runs, :jitter_ms, :misfire, :misfire_grace_ms, :overlap, :url, :host, :http_method, :headers,
     :query, :body, :body_is_json, :has_references, :timeout_ms, :max_retries, :backoff, :success_statuses, :on_interrupt,
-    :queue, :description, :tags, :created_ms, :updated_ms, :deleted_ms, :paused_ms, :cursor_ms, :next_run_ms, :run_count, :error)
+    :queue, :description, :tags, :created_ms, :updated_ms, :deleted_ms, :paused_ms, :cursor_ms, :next_run_ms, :run_count, :error,
+    :webhook_url, :webhook_headers, :webhook_events, :callback_url)
 RETURNING pk;
 
 -- name: schedule_replace
@@ -244,7 +249,9 @@ UPDATE schedule
        body = :body, body_is_json = :body_is_json, has_references = :has_references, timeout_ms = :timeout_ms,
        max_retries = :max_retries, backoff = :backoff, success_statuses = :success_statuses, on_interrupt = :on_interrupt,
        queue = :queue, description = :description, tags = :tags, updated_ms = :updated_ms, deleted_ms = :deleted_ms,
-       paused_ms = :paused_ms, cursor_ms = :cursor_ms, next_run_ms = :next_run_ms, run_count = :run_count, error = :error
+       paused_ms = :paused_ms, cursor_ms = :cursor_ms, next_run_ms = :next_run_ms, run_count = :run_count, error = :error,
+       webhook_url = :webhook_url, webhook_headers = :webhook_headers, webhook_events = :webhook_events,
+       callback_url = :callback_url
  WHERE pk = :pk AND version = :version
 RETURNING pk;
 
@@ -368,3 +375,80 @@ DELETE FROM declared_job WHERE name = ?;
 
 -- name: jobs_by_ids
 SELECT job.* FROM json_each(:ids) AS wanted JOIN job ON job.id = wanted.value;
+
+-- name: jobs_told
+-- Those of a batch of which somebody is told, now that they are where they are.
+SELECT job.* FROM json_each(:pks) AS wanted JOIN job ON job.pk = wanted.value
+ WHERE job.status = 'failed' OR job.webhook_url IS NOT NULL OR job.callback_url IS NOT NULL;
+
+-- name: outbox_insert
+-- Behind one of the same job and kind that has not ended it is held.
+INSERT INTO outbox (id, job_id, kind, event, url, lane, headers, has_references, body, status, attempts, next_attempt_ms, created_ms)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'pending', 0,
+        iif(EXISTS (SELECT 1 FROM outbox WHERE job_id = ? AND kind = ? AND finished_ms IS NULL), ?, ?), ?)
+RETURNING next_attempt_ms, pk, lane;
+
+-- name: outbox_unsay
+DELETE FROM outbox
+ WHERE pk = (SELECT max(pk) FROM outbox WHERE job_id = ? AND kind = 'webhook') AND event = 'job.started' AND status = 'pending';
+
+-- name: outbox_due_page
+SELECT next_attempt_ms, pk, lane FROM outbox
+ WHERE next_attempt_ms IS NOT NULL AND (next_attempt_ms, pk) >= (:from_ms, :from_pk) AND next_attempt_ms < :held_ms
+ ORDER BY next_attempt_ms, pk
+ LIMIT :limit;
+
+-- name: outbox_due_page_of_lane
+SELECT next_attempt_ms, pk, lane FROM outbox
+ WHERE next_attempt_ms IS NOT NULL AND (next_attempt_ms, pk) >= (:from_ms, :from_pk) AND next_attempt_ms <= :until_ms AND lane = :lane
+ ORDER BY next_attempt_ms, pk
+ LIMIT :limit;
+
+-- name: outbox_claim
+UPDATE outbox
+   SET status = 'delivering', owner = :owner, attempts = attempts + 1, next_attempt_ms = NULL
+ WHERE pk IN (SELECT value FROM json_each(:pks)) AND status = 'pending' AND next_attempt_ms <= :until_ms
+RETURNING *;
+
+-- name: outbox_end
+UPDATE outbox
+   SET status = :status, owner = NULL, next_attempt_ms = :next_attempt_ms, status_code = :status_code,
+       last_error = :last_error, finished_ms = :finished_ms
+ WHERE pk = :pk AND status = 'delivering' AND owner = :owner AND attempts = :attempts
+RETURNING next_attempt_ms, pk, lane;
+
+-- name: outbox_release
+-- What waits behind a notice that has ended, the first of it.
+UPDATE outbox
+   SET next_attempt_ms = :now_ms
+ WHERE pk = (SELECT min(pk) FROM outbox
+              WHERE job_id = :job_id AND kind = :kind AND status = 'pending' AND next_attempt_ms = :held_ms)
+RETURNING next_attempt_ms, pk, lane;
+
+-- name: outbox_hand_back
+UPDATE outbox
+   SET status = 'pending', owner = NULL, attempts = attempts - 1, next_attempt_ms = :now_ms
+ WHERE owner IS NOT NULL
+RETURNING next_attempt_ms, pk, lane;
+
+-- name: outbox_pull
+UPDATE outbox
+   SET next_attempt_ms = max(:now_ms, next_attempt_ms - :by_ms)
+ WHERE next_attempt_ms > :now_ms AND next_attempt_ms < :held_ms
+RETURNING next_attempt_ms, pk, lane;
+
+-- name: outbox_newest_first
+SELECT * FROM outbox
+ WHERE pk < :before_pk
+   /* more */
+ ORDER BY pk DESC
+ LIMIT :limit;
+
+-- name: outbox_forget
+DELETE FROM outbox
+ WHERE pk IN (SELECT pk FROM outbox WHERE finished_ms < :before_ms ORDER BY finished_ms LIMIT :limit)
+RETURNING pk;
+
+-- name: outbox_forget_jobs
+-- What was told of jobs that are no longer kept; what has not been yet still is.
+DELETE FROM outbox WHERE job_id IN (SELECT value FROM json_each(:job_ids)) AND finished_ms IS NOT NULL;

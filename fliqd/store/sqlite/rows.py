@@ -5,9 +5,11 @@ from typing import Any, Final
 
 import msgspec
 
+from fliqd.core.deliveries import Delivery, DeliveryStatus
 from fliqd.core.delivery import ErrorCode, Timings
 from fliqd.core.due_heap import DueEntry
-from fliqd.core.model import Execution, ExecutionStatus, Job, JobStatus, OnInterrupt, Source
+from fliqd.core.model import ENDS, HELD_MS, Execution, ExecutionStatus, Job, JobStatus, OnInterrupt, Source
+from fliqd.core.notices import Answer, Kind, Notice
 from fliqd.core.occurrences import Gap, Overlap
 from fliqd.core.retry import Backoff
 from fliqd.core.schedule import Misfire, Missed, MissedReason, Schedule, WhileRunning
@@ -17,6 +19,7 @@ Row = Sequence[Any]
 
 JOB_COLUMNS: Final = Job.__struct_fields__
 SCHEDULE_COLUMNS: Final = Schedule.__struct_fields__
+DELIVERY_COLUMNS: Final = Delivery.__struct_fields__
 EXECUTION_COLUMNS: Final = (
     "job_pk", "attempt_num", "id", "status", "started_ms", "finished_ms", "late_ms", "status_code", "error_code",
     "error", "response_headers", "response_body", "response_truncated", "timings",
@@ -43,6 +46,8 @@ _JSON: Final = (
     ("backoff", _backoff),
     ("success_statuses", _strings),
     ("tags", _strings),
+    ("webhook_headers", _string_map),
+    ("webhook_events", _strings),
 )
 _SCHEDULE_KINDS: Final = (
     ("source", Source), ("dst_gap", Gap), ("dst_overlap", Overlap), ("misfire", Misfire), ("overlap", WhileRunning),
@@ -93,7 +98,10 @@ def job_values(job: Job) -> tuple[Any, ...]:
         job.idempotency_key, job.replay_of, job.scheduled_ms, job.expires_ms, job.created_ms, job.updated_ms,
         job.started_ms, job.finished_ms, job.next_attempt_ms, job.due_ms, job.owner, job.executions, job.attempts,
         job.crashes, job.last_status_code, job.last_error, str(job.source), job.schedule_id, job.slot_ms,
-        job.has_references,
+        job.has_references, job.webhook_url,
+        _json(job.webhook_headers) if job.webhook_headers else None,
+        None if job.webhook_events == ENDS else _json(job.webhook_events),
+        job.callback_url,
     )  # fmt: skip
 
 
@@ -124,6 +132,8 @@ def schedule_values(schedule: Schedule) -> dict[str, Any]:
         "backoff": None if schedule.backoff == _DEFAULT_BACKOFF else _json(schedule.backoff),
         "success_statuses": None if schedule.success_statuses == _DEFAULT_SUCCESS else _json(schedule.success_statuses),
         "tags": _json(schedule.tags) if schedule.tags else None,
+        "webhook_headers": _json(schedule.webhook_headers) if schedule.webhook_headers else None,
+        "webhook_events": None if schedule.webhook_events == ENDS else _json(schedule.webhook_events),
     }
     return values
 
@@ -152,6 +162,48 @@ def execution_close_values(end: Finish) -> tuple[Any, ...]:
         _json(end.response_headers) if end.response_headers else None,
         end.response_body, end.response_truncated, _json(end.timings),
     )  # fmt: skip
+
+
+def settled(end: Finish) -> Job:
+    """Return the job of an attempt as its end leaves it, as far as anybody is told."""
+    settlement = end.settlement
+    return msgspec.structs.replace(
+        end.job,
+        status=settlement.status,
+        finished_ms=None if settlement.status is JobStatus.SCHEDULED else end.finished_ms,
+        next_attempt_ms=settlement.next_attempt_ms,
+        updated_ms=end.finished_ms,
+        attempts=settlement.attempts,
+        last_status_code=end.status_code,
+        last_error=settlement.job_error,
+    )
+
+
+def answer(end: Finish) -> Answer:
+    return Answer(
+        status_code=end.status_code,
+        headers=end.response_headers,
+        body=end.response_body,
+        truncated=end.response_truncated,
+        duration_ms=end.finished_ms - end.started_ms,
+    )
+
+
+def outbox_values(notice: Notice, event_id: str, due_ms: int, created_ms: int) -> tuple[Any, ...]:
+    return (
+        event_id, notice.job_id, str(notice.kind), notice.event, notice.url, notice.lane,
+        _json(notice.headers) if notice.headers else None, notice.has_references, notice.body,
+        notice.job_id, str(notice.kind), HELD_MS, due_ms, created_ms,
+    )  # fmt: skip
+
+
+def delivery(row: Row) -> Delivery:
+    values = dict(zip(DELIVERY_COLUMNS, row, strict=True))
+    values["kind"] = Kind(values["kind"])
+    values["status"] = DeliveryStatus(values["status"])
+    values["headers"] = _string_map(values["headers"]) if values["headers"] else {}
+    values["has_references"] = bool(values["has_references"])
+    return Delivery(**values)
 
 
 def job_settle_values(end: Finish) -> tuple[Any, ...]:

@@ -23,6 +23,9 @@ STATUS: Final = {
 }
 
 
+Ended = tuple[str | None, int, str]  # a job that has: its schedule's id, its pk, its status
+
+
 class Read(Protocol):
     """Runs a statement beside the writer."""
 
@@ -39,11 +42,13 @@ class SqliteSchedules:
         *,
         insert: Callable[[Transaction, Sequence[Job]], Sequence[int]],
         replace: Callable[[Transaction, Job, Job], bool],
+        ended: Callable[[Transaction, Sequence[Ended]], None],
     ) -> None:
         self._writer = writer
         self._read = read
         self._insert = insert
         self._replace = replace
+        self._ended = ended
         self._listener: Callable[[Sequence[DueEntry]], None] | None = None
 
     def on_due(self, listener: Callable[[Sequence[DueEntry]], None]) -> None:
@@ -170,7 +175,7 @@ class SqliteSchedules:
         for missed in plan.missed:
             _note(tx, step.old, missed)
         if new.deleted_ms is not None:
-            ended(tx, tx.rows("schedule_jobs_cancel", {"id": new.id, "now_ms": step.now_ms}))
+            self._ended(tx, tx.rows("schedule_jobs_cancel", {"id": new.id, "now_ms": step.now_ms}))
         _offer(tx, new)
         return msgspec.structs.replace(new, version=new.version + 1)
 
@@ -213,8 +218,8 @@ class SqliteSchedules:
         return counts
 
 
-def ended(tx: Transaction, jobs: Iterable[tuple[str | None, int, str]]) -> None:
-    """Note how jobs (schedule id, pk, status) ended, and let those go that waited for them."""
+def ended(tx: Transaction, jobs: Iterable[Ended]) -> None:
+    """Note how jobs ended, and let those go that waited for them."""
     for schedule_id, pk, status in jobs:
         if schedule_id is None:
             continue

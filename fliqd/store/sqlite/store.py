@@ -3,7 +3,7 @@
 import asyncio
 import os
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
@@ -14,10 +14,12 @@ import msgspec
 from fliqd.core.delivery import ErrorCode
 from fliqd.core.due_heap import DueEntry
 from fliqd.core.model import FINAL, HELD_MS, MOST_CRASHES, QUARANTINE, Execution, Job, JobStatus
+from fliqd.core.notices import wants
 from fliqd.errors import ConflictError, FliqdError, NotFoundError, UnavailableError
 from fliqd.store.base import Created, Finish, JobFilter, Page, Token
 from fliqd.store.sqlite import files, queries, rows, schedules
 from fliqd.store.sqlite.lock import StoreLock
+from fliqd.store.sqlite.outbox import SqliteOutbox
 from fliqd.store.sqlite.schedules import SqliteSchedules
 from fliqd.store.sqlite.writer import SplitBatchError, Transaction, Writer
 
@@ -79,6 +81,7 @@ class SqliteStore:
         *,
         max_bytes: int,
         new_execution_id: Callable[[], str],
+        new_event_id: Callable[[], str],
         on_fatal: Callable[[FliqdError], None],
     ) -> None:
         self._path = path
@@ -95,7 +98,11 @@ class SqliteStore:
         self._sql = queries.load()
         self._listener: Callable[[Sequence[DueEntry]], None] | None = None
         self._writer = Writer(connection, on_commit=self._tell, on_fatal=on_fatal)
-        self.schedules = SqliteSchedules(self._writer, self._read, insert=self._insert, replace=self._replace)
+        self._ended_listener: Callable[[Sequence[Job], Collection[str]], None] | None = None
+        self.outbox = SqliteOutbox(self._writer, self._read, new_event_id)
+        self.schedules = SqliteSchedules(
+            self._writer, self._read, insert=self._insert, replace=self._replace, ended=self._ended
+        )
 
     @classmethod
     async def open(
@@ -106,6 +113,7 @@ class SqliteStore:
         durability: str,
         max_bytes: int,
         new_execution_id: Callable[[], str],
+        new_event_id: Callable[[], str],
         on_fatal: Callable[[FliqdError], None],
     ) -> Self:
         """Open the file at `path`, making or upgrading it where needed; `marker` remembers that there is one.
@@ -149,17 +157,25 @@ class SqliteStore:
             int(found[0][0]),
             max_bytes=max_bytes,
             new_execution_id=new_execution_id,
+            new_event_id=new_event_id,
             on_fatal=on_fatal,
         )
 
     def on_due(self, listener: Callable[[Sequence[DueEntry]], None]) -> None:
         self._listener = listener
 
+    def on_ended(self, listener: Callable[[Sequence[Job], Collection[str]], None]) -> None:
+        self._ended_listener = listener
+
     def _tell(self, committed: Transaction) -> None:
         if committed.due and self._listener is not None:
             self._listener(committed.due)
         if committed.schedules_due:
             self.schedules.tell(committed.schedules_due)
+        if committed.outbox_due:
+            self.outbox.tell(committed.outbox_due)
+        if (committed.failed or committed.well) and self._ended_listener is not None:
+            self._ended_listener(committed.failed, committed.well)
 
     async def close(self) -> None:
         await self._writer.close()
@@ -295,7 +311,13 @@ class SqliteStore:
             tx.due.append(entry)
         if new.status in FINAL:
             schedules.ended(tx, [(new.schedule_id, new.pk, new.status)])
+            self.outbox.note(tx, new)
         return True
+
+    def _ended(self, tx: Transaction, jobs: Sequence[schedules.Ended]) -> None:
+        """See to what follows when a statement has ended jobs."""
+        schedules.ended(tx, jobs)
+        self.outbox.note_all(tx, [pk for _, pk, _ in jobs])
 
     async def executions(self, job_id: str) -> list[Execution]:
         job = await self.job(job_id)
@@ -340,13 +362,15 @@ class SqliteStore:
         if len(jobs) < len(claim.pks):
             error = f"{ErrorCode.EXPIRED}: it could not start before expires_at"
             expired = tx.rows("jobs_expire", {"pks": values["pks"], "now_ms": claim.now_ms, "error": error})
-            schedules.ended(tx, expired)
+            self._ended(tx, expired)
         jobs.sort(key=lambda job: (job.due_ms, job.pk))
         opened = []
         for execution_id, job in zip(claim.execution_ids, jobs, strict=False):
             due_ms = job.due_ms or claim.now_ms
             late_ms = max(0, claim.now_ms - due_ms)
             opened.append((job.pk, job.executions, execution_id, max(claim.now_ms, due_ms), late_ms))
+            if job.webhook_url is not None:
+                self.outbox.note(tx, job)
         if opened:
             tx.several("execution_open", opened)
         return jobs
@@ -367,8 +391,14 @@ class SqliteStore:
             ends = [msgspec.structs.replace(end, response_headers=(), response_body=None) for end in ends]
         tx.several("executions_close", [rows.execution_close_values(end) for end in ends])
         for end in ends:
+            if end.settlement.status is JobStatus.SUCCESS:
+                tx.well.add(end.job.host)
+            elif end.settlement.status is JobStatus.FAILED:
+                tx.failed.append(rows.settled(end))
             if end.job.schedule_id is not None and end.settlement.status in FINAL:
                 schedules.ended(tx, [(end.job.schedule_id, end.job.pk, end.settlement.status)])
+            if wants(end.job):
+                self.outbox.note(tx, rows.settled(end), answer=rows.answer(end), due_ms=end.started_ms)
             if end.settlement.next_attempt_ms is not None:
                 tx.due.append(DueEntry(end.settlement.next_attempt_ms, end.job.pk, end.job.host))
         return [True] * len(ends)
@@ -379,6 +409,7 @@ class SqliteStore:
     def _unclaim(self, tx: Transaction, batches: list[_Unclaim]) -> list[None]:
         for batch in batches:
             tx.each("execution_forget", [(job.pk, job.executions) for job in batch.jobs])
+            self.outbox.unsay(tx, [job for job in batch.jobs if job.webhook_url is not None])
             moves = [(batch.now_ms, job.pk, job.executions, job.owner) for job in batch.jobs]
             tx.each("job_unclaim", moves)
             tx.due += [DueEntry(job.due_ms or batch.now_ms, job.pk, job.lane) for job in batch.jobs]
@@ -405,8 +436,9 @@ class SqliteStore:
         }
         tx.rows("executions_interrupt", values)
         ended = tx.rows("jobs_interrupted_fail", values)
-        schedules.ended(tx, ended)
+        self._ended(tx, ended)
         again = tx.rows("jobs_interrupted_retry", values)
+        self.outbox.note_all(tx, [pk for _, pk, _ in again])
         tx.due += [rows.due(row) for row in again]
         return len(again) + len(ended)
 
@@ -461,6 +493,7 @@ class SqliteStore:
         for before_ms, limit in wanted:
             deleted = tx.rows("finished_delete", {"before_ms": before_ms, "limit": limit})
             counts.append(len(deleted))
+            self.outbox.forget_jobs(tx, [job_id for _, job_id in deleted])
         if any(counts):
             tx.each("last_pk_keep", [(str(self._last_pk),)])
             tx.rows("pages_give_back", ())
