@@ -268,16 +268,12 @@ class SqliteStore:
         more = " ".join(sql for name, sql in FILTERS.items() if values[name] is not None)
         values |= {"before_pk": BEFORE_ALL if before_pk is None else before_pk, "limit": limit + 1}
         values["status"] = None if where.status is None else str(where.status)
-        sizes = await self._read("job_sizes_newest_first", values, more)
-        room = PAGE_BUDGET
-        count = 0
-        for size in sizes[:limit]:
-            room -= size[0]
-            if room < 0 and count:
-                break
-            count += 1
-        found = await self._read("jobs_newest_first", values | {"limit": count}, more) if count else []
-        return Page([rows.job(row) for row in found], more=count < len(sizes))
+        while sizes := await self._read("job_sizes_newest_first", values, more):
+            count = _within_budget([size for (size,) in sizes[:limit]])
+            found = await self._read("jobs_newest_first", values | {"limit": count}, more)
+            if found:  # else all of them have moved on between the two reads
+                return Page([rows.job(row) for row in found], more=count < len(sizes))
+        return Page([], more=False)
 
     async def change_job(self, job_id: str, change: Callable[[Job], Job]) -> Job:
         return await self._writer.write(self._change, _Change(job_id, change))
@@ -549,6 +545,16 @@ class SqliteStore:
             return list(await next(self._turn).execute_fetchall(sql, values))
         except sqlite3.Error as err:
             raise self._writer.mishap(err) from err
+
+
+def _within_budget(sizes: Sequence[int]) -> int:
+    """Return how many of these go into a page: at least one."""
+    room = PAGE_BUDGET
+    for count, size in enumerate(sizes):
+        room -= size
+        if room < 0 and count:
+            return count
+    return len(sizes)
 
 
 def _checkpoint_pages(path: Path) -> int:
