@@ -29,9 +29,13 @@ from fliqd.clock import Clock, SystemClock
 from fliqd.config import Config
 from fliqd.core.due_heap import DueEntry
 from fliqd.core.egress import EgressPolicy, Policy
+from fliqd.core.messages import STORE
+from fliqd.core.references import Lookup
 from fliqd.core.signing import Signer, new_secret
 from fliqd.core.times import format_time, maybe_time
 from fliqd.core.urls import check_url
+from fliqd.engine.alerts import Alerts
+from fliqd.engine.couriers import Couriers
 from fliqd.engine.dispatcher import Dispatcher, Limits
 from fliqd.engine.gate import Gate
 from fliqd.engine.janitor import Janitor, Retention
@@ -43,6 +47,7 @@ from fliqd.errors import FliqdError, StoreIOError, UnavailableError
 from fliqd.ids import UlidSource, request_ids
 from fliqd.references import lookup_in
 from fliqd.reloading import Reloading
+from fliqd.service.channels import AlertChannels
 from fliqd.service.jobs import Jobs
 from fliqd.service.reconcile import Reconciler
 from fliqd.service.schedules import ScheduleService
@@ -53,6 +58,7 @@ from fliqd.watchdog import watch
 
 log = structlog.get_logger()
 
+CLOCK_ALERT_MS: Final = 10_000  # a smaller step makes nothing late that anybody would notice
 API_GRACE_S: Final = 5.0  # for requests to the API that are being answered when the daemon stops
 ADMIN_TOKEN_FILE: Final = "admin.token"  # noqa: S105 -- the name of the file
 
@@ -70,6 +76,7 @@ class Daemon:
         self.fatal: asyncio.Future[FliqdError] = asyncio.get_running_loop().create_future()
         self.urls: list[str] = []
         self._stopping = False
+        self._was_blocked = False  # when it was last looked at
         self._tasks: set[asyncio.Task[None]] = set()
 
     @classmethod
@@ -148,8 +155,11 @@ class Daemon:
             give_back=self._offer_again,
             lookup=lookup,
         )
+        couriers = self._alerting(sender, lookup)
         self._scheduler = scheduler = Scheduler(source=store, clock=self._clock, hand_over=dispatcher.hand_over)
-        self._planner = planner = Planner(store=store.schedules, clock=self._clock, new_ulid=new_ulid)
+        self._planner = planner = Planner(
+            store=store.schedules, clock=self._clock, new_ulid=new_ulid, on_missed=self._alerts.missed
+        )
         self._schedules_due = Scheduler(
             source=store.schedules, clock=self._clock, hand_over=planner.hand_over, lead_ms=SCHEDULES_LEAD_MS
         )
@@ -164,6 +174,7 @@ class Daemon:
                 max_finished=settings.retention.max_finished_jobs,
                 max_bytes=settings.retention.max_db_size,
             ),
+            alerts=self._alerts,
         )
         self._clock.on_step(self._clock_was_set)
 
@@ -182,7 +193,9 @@ class Daemon:
         )
         self.reloading = Reloading(
             config=self._config,
-            reconciler=Reconciler(store=store.schedules, schedules=schedules, clock=self._clock, new_ulid=new_ulid),
+            reconciler=Reconciler(
+                store=store.schedules, alerts=store.alerts, schedules=schedules, clock=self._clock, new_ulid=new_ulid
+            ),
             use=self._use,
         )
         await self.reloading.begin()
@@ -190,6 +203,7 @@ class Daemon:
             jobs_service=jobs,
             schedules_service=schedules,
             outbox=store.outbox,
+            channels=AlertChannels(store=store.alerts, clock=self._clock, new_ulid=new_ulid, send_test=couriers.test),
             reloading=self.reloading,
             status=self,
             tokens=tokens,
@@ -216,6 +230,8 @@ class Daemon:
         self._cleanup.push_async_callback(runner.cleanup)
         # Started last, since nothing may be sent before the gate knows our own doors; and stopped first, while
         # the API still answers whoever wants to read, and tells the others to come back later.
+        self._cleanup.push_async_callback(couriers.stop)
+        self._cleanup.push_async_callback(self._run("alerts", self._alerts.run()))
         self._cleanup.push_async_callback(self._run("messenger", messenger.run()))
         self._cleanup.push_async_callback(self._run("dispatcher", dispatcher.run()))
         self._cleanup.push_async_callback(dispatcher.stop, dispatch.shutdown_grace / 1000)
@@ -239,6 +255,11 @@ class Daemon:
         """Return once the store's threads have answered; a moment for what is done now and then."""
         await self._store.ping()
         self._janitor.look()
+        if (blocked := self._store.blocked) is None:
+            self._alerts.clear(STORE, "disk")
+        elif not self._was_blocked:
+            self._alerts.raise_(STORE, "disk", {"problem": blocked})
+        self._was_blocked = blocked is not None
 
     def _use(self, settings: Settings) -> None:
         """Take over what can be changed while it runs."""
@@ -310,6 +331,13 @@ class Daemon:
         if left or untold:
             log.warning("daemon.recovered", interrupted=left, webhooks=untold)
 
+    def _alerting(self, sender: WireSender, lookup: Lookup) -> Couriers:
+        """Build what notices that something goes wrong; return what has it told."""
+        couriers = Couriers(store=self._store.alerts, sender=sender, clock=self._clock, lookup=lookup)
+        self._alerts = Alerts(store=self._store.alerts, clock=self._clock, couriers=couriers)
+        self._store.on_ended(self._alerts.ended)
+        return couriers
+
     async def _tokens(self, store: SqliteStore, new_ulid: Callable[[], str]) -> Tokens:
         state_dir = self._config.state_dir
         key = keyfiles.read_or_make(state_dir / "token.key", lambda: secrets.token_hex(32))
@@ -370,6 +398,8 @@ class Daemon:
 
     def _clock_was_set(self, step_ms: int) -> None:
         log.warning("clock.set", step_s=step_ms / 1000)
+        if abs(step_ms) >= CLOCK_ALERT_MS:
+            self._alerts.clock_was_set(step_ms)
         if step_ms < 0:
             self._planner.clock_set_back()
             # Kept in the set until it is done: the loop itself holds tasks only weakly.

@@ -7,12 +7,13 @@ from typing import Final
 import structlog
 from aiohttp import hdrs, web
 
-from fliqd.api import auth, calendar, config, jobs, schedules, system, webhooks
+from fliqd.api import alerts, auth, calendar, config, jobs, schedules, system, webhooks
 from fliqd.api import tokens as token_routes
 from fliqd.api.errors import document, json_response, respond, respond_to_aiohttp
 from fliqd.api.origin import Doorkeeper
 from fliqd.clock import Clock
 from fliqd.errors import FliqdError, UnavailableError
+from fliqd.service.channels import AlertChannels
 from fliqd.service.jobs import Jobs
 from fliqd.service.schedules import ScheduleService
 from fliqd.service.tokens import Tokens
@@ -29,6 +30,7 @@ def build(
     jobs_service: Jobs,
     schedules_service: ScheduleService,
     outbox: Outbox,
+    channels: AlertChannels,
     reloading: config.Reloading,
     status: system.System,
     tokens: Tokens | None,
@@ -41,6 +43,7 @@ def build(
         jobs.add_routes(app.router, prefix, jobs_service)
         schedules.add_routes(app.router, prefix, schedules_service, jobs_service)
         webhooks.add_routes(app.router, prefix, outbox)
+        alerts.add_routes(app.router, prefix, channels)
         system.add_routes(app.router, prefix, status)
         config.add_routes(app.router, prefix, reloading)
         calendar.add_routes(app.router, prefix, clock)

@@ -15,7 +15,8 @@ from fliqd.ids import id_pattern
 BODY_S: Final = 60.0
 NO_PARAMS: Final = Params(MultiDict(), ())
 _PATTERNS: Final = {
-    kind: id_pattern(prefix) for kind, prefix in (("job", "job"), ("schedule", "sched"), ("token", "tok"))
+    kind: id_pattern(prefix)
+    for kind, prefix in (("job", "job"), ("schedule", "sched"), ("token", "tok"), ("channel", "alt"))
 }
 
 

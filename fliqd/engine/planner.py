@@ -1,7 +1,7 @@
 """Makes a job for each due time of each schedule, or notes why not; and moves the schedule on."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final
 
@@ -11,7 +11,7 @@ import structlog
 from fliqd.clock import Clock
 from fliqd.core.accounting import account, next_run_ms
 from fliqd.core.due_heap import DueEntry
-from fliqd.core.schedule import Schedule, WhileRunning, fault_of
+from fliqd.core.schedule import MissedReason, Schedule, WhileRunning, fault_of
 from fliqd.engine.scheduler import SCHEDULES_LEAD_MS
 from fliqd.errors import FliqdError, UnavailableError
 from fliqd.store.base import Schedules, Step
@@ -20,6 +20,7 @@ log = structlog.get_logger()
 
 BATCH: Final = 100  # schedules a transaction: a create may have to wait for it
 FAR_MS: Final = 3 * 3_600_000  # ahead of the clock: then the clock was wrong when the schedule got there
+TOO_LATE: Final = (MissedReason.MISFIRE, MissedReason.EXPIRED)  # nobody has asked for these not to run
 BACK_OFF_S: Final = 1.0  # after the store could not write, before it is asked again
 
 
@@ -30,7 +31,15 @@ class Planner:
     skips while an earlier run goes on is settled at that time itself: the run may end until then.
     """
 
-    def __init__(self, *, store: Schedules, clock: Clock, new_ulid: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        *,
+        store: Schedules,
+        clock: Clock,
+        new_ulid: Callable[[], str],
+        on_missed: Callable[[Mapping[str, int]], None],
+    ) -> None:
+        self._on_missed = on_missed
         self._store = store
         self._clock = clock
         self._new_ulid = new_ulid
@@ -103,12 +112,17 @@ class Planner:
         # Ten thousand due at once are a second of arithmetic, which the loop has not.
         steps = await asyncio.to_thread(lambda: [self.step(schedule, now_ms) for schedule in schedules])
         taken = await self._store.take(steps)
+        late: dict[str, int] = {}
         for step, result in zip(steps, taken, strict=True):
             if result is not None and result.error is not None:
                 log.error("schedule.parked", schedule_id=result.id, name=result.name, error=result.error)
             elif result is not None and step.due is not None and step.due.missed:
                 count = sum(missed.count for missed in step.due.missed)
                 log.warning("schedule.missed", schedule_id=result.id, name=result.name, count=count)
+                if misfired := sum(one.count for one in step.due.missed if one.reason in TOO_LATE):
+                    late[result.name] = misfired
+        if late:
+            self._on_missed(late)
 
     def step(self, schedule: Schedule, now_ms: int) -> Step:
         """Return what brings a schedule up to now; one that cannot be computed is parked, with the reason."""

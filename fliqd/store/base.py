@@ -14,9 +14,11 @@ from typing import Protocol
 import msgspec
 
 from fliqd.core.accounting import Account
+from fliqd.core.channels import Channel
 from fliqd.core.deliveries import Delivery, DeliveryStatus, Tried
 from fliqd.core.delivery import Timings
 from fliqd.core.due_heap import DueEntry
+from fliqd.core.incidents import Incident
 from fliqd.core.model import Execution, Job, JobStatus, Source
 from fliqd.core.reconciling import DeclaredJob
 from fliqd.core.schedule import Missed, Schedule, ScheduleStatus
@@ -108,6 +110,7 @@ class Reconciliation(msgspec.Struct, frozen=True, kw_only=True):
     change_jobs: tuple[tuple[Job, Job], ...] = ()  # as it was read, as it shall be
     remember: tuple[DeclaredJob, ...] = ()
     forget: tuple[str, ...] = ()  # names
+    channels: tuple[tuple[Channel | None, Channel | None], ...] = ()  # None: it is new, or shall go
 
 
 class Token(msgspec.Struct, frozen=True, kw_only=True):
@@ -207,6 +210,25 @@ class Outbox(Protocol):
         """Delete up to `limit` notices that ended before then; return how many."""
 
 
+class AlertStore(Protocol):
+    """Where alerts go, and what they are about."""
+
+    def channels(self) -> Sequence[Channel]:
+        """Return every channel as the last commit has left it, oldest first."""
+
+    async def add(self, channel: Channel) -> Channel:
+        """Add a channel; raise ConflictError when there are too many."""
+
+    async def change(self, channel_id: str, change: Callable[[Channel], Channel | None]) -> None:
+        """Replace a channel by `change(channel)`, None to delete it. `change` may raise. Raises NotFoundError."""
+
+    async def incidents(self) -> list[Incident]:
+        """Return every incident that is kept."""
+
+    async def keep(self, incidents: Sequence[Incident], forget: Collection[tuple[str, str]] = ()) -> None:
+        """Write incidents as they stand, and delete those of these kinds and subjects."""
+
+
 class Store(Protocol):
     """One daemon's view of the jobs."""
 
@@ -217,6 +239,10 @@ class Store(Protocol):
     @property
     def outbox(self) -> Outbox:
         """What is told of them."""
+
+    @property
+    def alerts(self) -> AlertStore:
+        """What is told of what goes wrong."""
 
     def on_ended(self, listener: Callable[[Sequence[Job], Collection[str]], None]) -> None:
         """Have `listener` told, after each commit, of jobs that have failed and hosts that have answered well."""

@@ -452,3 +452,30 @@ RETURNING pk;
 -- name: outbox_forget_jobs
 -- What was told of jobs that are no longer kept; what has not been yet still is.
 DELETE FROM outbox WHERE job_id IN (SELECT value FROM json_each(:job_ids)) AND finished_ms IS NOT NULL;
+
+-- name: channels_all
+SELECT * FROM channel ORDER BY pk;
+
+-- name: channel_by_id
+SELECT * FROM channel WHERE id = ?;
+
+-- name: channel_put
+INSERT INTO channel (id, name, type, target, has_references, enabled, source, created_ms, updated_ms)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (id) DO UPDATE
+   SET name = excluded.name, type = excluded.type, target = excluded.target, has_references = excluded.has_references,
+       enabled = excluded.enabled, source = excluded.source, updated_ms = excluded.updated_ms
+RETURNING pk;
+
+-- name: channel_delete
+DELETE FROM channel WHERE id = ?;
+
+-- name: incidents_all
+SELECT * FROM incident;
+
+-- name: incident_put
+INSERT OR REPLACE INTO incident (kind, subject, opened_ms, last_ms, count, again, well_ms, closed_ms, told_ms)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: incident_delete
+DELETE FROM incident WHERE kind = ? AND subject = ?;

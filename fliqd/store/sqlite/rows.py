@@ -5,9 +5,11 @@ from typing import Any, Final
 
 import msgspec
 
+from fliqd.core.channels import Channel, ChannelType
 from fliqd.core.deliveries import Delivery, DeliveryStatus
 from fliqd.core.delivery import ErrorCode, Timings
 from fliqd.core.due_heap import DueEntry
+from fliqd.core.incidents import Incident
 from fliqd.core.model import ENDS, HELD_MS, Execution, ExecutionStatus, Job, JobStatus, OnInterrupt, Source
 from fliqd.core.notices import Answer, Kind, Notice
 from fliqd.core.occurrences import Gap, Overlap
@@ -20,6 +22,8 @@ Row = Sequence[Any]
 JOB_COLUMNS: Final = Job.__struct_fields__
 SCHEDULE_COLUMNS: Final = Schedule.__struct_fields__
 DELIVERY_COLUMNS: Final = Delivery.__struct_fields__
+CHANNEL_COLUMNS: Final = Channel.__struct_fields__
+INCIDENT_COLUMNS: Final = Incident.__struct_fields__
 EXECUTION_COLUMNS: Final = (
     "job_pk", "attempt_num", "id", "status", "started_ms", "finished_ms", "late_ms", "status_code", "error_code",
     "error", "response_headers", "response_body", "response_truncated", "timings",
@@ -204,6 +208,29 @@ def delivery(row: Row) -> Delivery:
     values["headers"] = _string_map(values["headers"]) if values["headers"] else {}
     values["has_references"] = bool(values["has_references"])
     return Delivery(**values)
+
+
+def channel(row: Row) -> Channel:
+    values = dict(zip(CHANNEL_COLUMNS, row, strict=True))
+    values["type"] = ChannelType(values["type"])
+    values["source"] = _SOURCE[values["source"]]
+    values["has_references"] = bool(values["has_references"])
+    values["enabled"] = bool(values["enabled"])
+    return Channel(**values)
+
+
+def channel_values(channel: Channel) -> tuple[Any, ...]:
+    """Return the values of a channel in the order of `channel_put`."""
+    return (
+        channel.id, channel.name, str(channel.type), channel.target, channel.has_references, channel.enabled,
+        str(channel.source), channel.created_ms, channel.updated_ms,
+    )  # fmt: skip
+
+
+def incident(row: Row) -> Incident:
+    values = dict(zip(INCIDENT_COLUMNS, row, strict=True))
+    values["again"] = bool(values["again"])
+    return Incident(**values)
 
 
 def job_settle_values(end: Finish) -> tuple[Any, ...]:

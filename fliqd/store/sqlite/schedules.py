@@ -13,6 +13,7 @@ from fliqd.core.schedule import Missed, Schedule, ScheduleStatus, WhileRunning
 from fliqd.errors import ConflictError, NotFoundError
 from fliqd.store.base import Reconciliation, ScheduleFilter, Step
 from fliqd.store.sqlite import rows
+from fliqd.store.sqlite.alerts import SqliteAlerts
 from fliqd.store.sqlite.writer import Transaction, Writer
 
 BEFORE_ALL: Final = (1 << 63) - 1
@@ -43,12 +44,14 @@ class SqliteSchedules:
         insert: Callable[[Transaction, Sequence[Job]], Sequence[int]],
         replace: Callable[[Transaction, Job, Job], bool],
         ended: Callable[[Transaction, Sequence[Ended]], None],
+        alerts: SqliteAlerts,
     ) -> None:
         self._writer = writer
         self._read = read
         self._insert = insert
         self._replace = replace
         self._ended = ended
+        self._alerts = alerts
         self._listener: Callable[[Sequence[DueEntry]], None] | None = None
 
     def on_due(self, listener: Callable[[Sequence[DueEntry]], None]) -> None:
@@ -191,7 +194,9 @@ class SqliteSchedules:
         plans = [self._plan(tx, step) for step in wanted.steps]
         ids = msgspec.json.encode([old.id for old, _ in wanted.change_jobs]).decode()
         now = {job.id: job for job in map(rows.job, tx.rows("jobs_by_ids", {"ids": ids}))}
-        if None in plans or any(now.get(old.id) != old for old, _ in wanted.change_jobs):
+        if None in plans or self._alerts.differ(tx, wanted.channels):
+            return False
+        if any(now.get(old.id) != old for old, _ in wanted.change_jobs):
             return False
         if any(_name_taken(tx, schedule) for schedule in wanted.create):
             return False
@@ -203,6 +208,7 @@ class SqliteSchedules:
         self._insert(tx, wanted.create_jobs)
         for old, new in wanted.change_jobs:
             self._replace(tx, old, new)
+        self._alerts.reconcile(tx, wanted.channels)
         tx.each("declared_put", [(put.name, put.job_id, put.scheduled_ms, put.seen_ms) for put in wanted.remember])
         tx.each("declared_delete", [(name,) for name in wanted.forget])
         return True

@@ -9,14 +9,14 @@ from fliqd.errors import StoreUnusableError
 from fliqd.store.sqlite import rows
 
 APPLICATION_ID: Final = 0x666C6971  # "fliq" in the file's header, so that file(1) and we know our own
-TABLES: Final = frozenset(
-    {"meta", "job", "job_tag", "execution", "token", "schedule", "missed", "declared_job", "outbox"}
-)
+TABLES: Final = frozenset({"meta", "job", "job_tag", "execution", "token", "schedule", "missed", "declared_job"})
 COLUMNS: Final = {
     "job": rows.JOB_COLUMNS,
     "execution": rows.EXECUTION_COLUMNS,
     "schedule": rows.SCHEDULE_COLUMNS,
     "outbox": rows.DELIVERY_COLUMNS,
+    "channel": rows.CHANNEL_COLUMNS,
+    "incident": rows.INCIDENT_COLUMNS,
 }
 _NUMBERED: Final = re.compile(r"(\d{4})_\w+\.sql")
 

@@ -18,6 +18,7 @@ from fliqd.core.notices import wants
 from fliqd.errors import ConflictError, FliqdError, NotFoundError, UnavailableError
 from fliqd.store.base import Created, Finish, JobFilter, Page, Token
 from fliqd.store.sqlite import files, queries, rows, schedules
+from fliqd.store.sqlite.alerts import SqliteAlerts
 from fliqd.store.sqlite.lock import StoreLock
 from fliqd.store.sqlite.outbox import SqliteOutbox
 from fliqd.store.sqlite.schedules import SqliteSchedules
@@ -100,8 +101,9 @@ class SqliteStore:
         self._writer = Writer(connection, on_commit=self._tell, on_fatal=on_fatal)
         self._ended_listener: Callable[[Sequence[Job], Collection[str]], None] | None = None
         self.outbox = SqliteOutbox(self._writer, self._read, new_event_id)
+        self.alerts = SqliteAlerts(self._writer, self._read)
         self.schedules = SqliteSchedules(
-            self._writer, self._read, insert=self._insert, replace=self._replace, ended=self._ended
+            self._writer, self._read, insert=self._insert, replace=self._replace, ended=self._ended, alerts=self.alerts
         )
 
     @classmethod
@@ -149,7 +151,7 @@ class SqliteStore:
                 await opened.close()
             lock.release()
             raise
-        return cls(
+        store = cls(
             path,
             lock,
             connection,
@@ -160,6 +162,8 @@ class SqliteStore:
             new_event_id=new_event_id,
             on_fatal=on_fatal,
         )
+        await store.alerts.load()
+        return store
 
     def on_due(self, listener: Callable[[Sequence[DueEntry]], None]) -> None:
         self._listener = listener
@@ -174,6 +178,8 @@ class SqliteStore:
             self.schedules.tell(committed.schedules_due)
         if committed.outbox_due:
             self.outbox.tell(committed.outbox_due)
+        if committed.channels is not None:
+            self.alerts.tell(committed.channels)
         if (committed.failed or committed.well) and self._ended_listener is not None:
             self._ended_listener(committed.failed, committed.well)
 

@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 import aiosqlite
 import structlog
 
+from fliqd.core.channels import Channel
 from fliqd.core.due_heap import DueEntry
 from fliqd.core.model import Job
 from fliqd.errors import ConflictError, FliqdError, StoreIOError, StoreUnusableError, UnavailableError
@@ -41,6 +42,7 @@ class Transaction:
         self.outbox_due: list[DueEntry] = []
         self.failed: list[Job] = []
         self.well: set[str] = set()  # hosts that answered well
+        self.channels: list[Channel] | None = None  # all of them, where that has changed
 
     def rows(self, name: str, values: Sequence[Any] | dict[str, Any]) -> list[Any]:
         """Run one statement; return its rows."""

@@ -44,3 +44,31 @@ CREATE INDEX outbox_due ON outbox (next_attempt_ms, pk, lane) WHERE next_attempt
 CREATE INDEX outbox_owner ON outbox (owner) WHERE owner IS NOT NULL;
 CREATE INDEX outbox_job ON outbox (job_id, pk);
 CREATE INDEX outbox_finished ON outbox (finished_ms) WHERE finished_ms IS NOT NULL;
+
+-- Where alerts go.
+CREATE TABLE channel (
+    pk             INTEGER PRIMARY KEY AUTOINCREMENT,
+    id             TEXT    NOT NULL UNIQUE,
+    name           TEXT,
+    type           TEXT    NOT NULL,
+    target         TEXT    NOT NULL,      -- a secret
+    has_references INTEGER NOT NULL,
+    enabled        INTEGER NOT NULL,
+    source         TEXT    NOT NULL,
+    created_ms     INTEGER NOT NULL,
+    updated_ms     INTEGER NOT NULL
+) STRICT;
+
+-- What goes wrong now, or did not long ago; told_ms is null until its latest news has gone out.
+CREATE TABLE incident (
+    kind      TEXT    NOT NULL,
+    subject   TEXT    NOT NULL,
+    opened_ms INTEGER NOT NULL,
+    last_ms   INTEGER NOT NULL,
+    count     INTEGER NOT NULL,
+    again     INTEGER NOT NULL,
+    well_ms   INTEGER,
+    closed_ms INTEGER,
+    told_ms   INTEGER,
+    PRIMARY KEY (kind, subject)
+) STRICT, WITHOUT ROWID;
