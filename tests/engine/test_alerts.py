@@ -165,6 +165,26 @@ async def test_a_dead_channel_holds_up_nothing(fliqd: RunningDaemon, target: Tar
         await dead.received(4)
 
 
+async def test_a_secret_target_is_not_logged(
+    fliqd: RunningDaemon, target: Target, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with serve_target() as dead:
+        dead.answers = [404]
+        await add(fliqd, "slack", dead.url + "/T0/s3cret?k=s3cret")
+        await add(fliqd, "slack", "http://127.0.0.1:9/T0/s3cret")
+        await fail(fliqd, target)
+        await dead.received(1)
+        said = ""
+
+        async def complained() -> bool | None:
+            nonlocal said
+            said += capsys.readouterr().out
+            return said.count("alert.not_delivered") == 2 or None
+
+        await until(complained, "a line for each channel")
+    assert "s3cret" not in said
+
+
 async def test_a_channel_passes_the_same_gate(fliqd: RunningDaemon) -> None:
     made = await add(fliqd, "webhook", "http://169.254.169.254/latest")
     tested = (await fliqd("POST", f"/v1/alerts/{made['id']}/test")).body

@@ -219,6 +219,19 @@ async def test_a_dead_receiver_holds_up_neither_jobs_nor_others(fliqd: RunningDa
         released.set()
 
 
+async def test_who_is_told_can_be_changed_while_the_job_waits(fliqd: RunningDaemon, target: Target) -> None:
+    job = await fliqd.create(url="http://a/", delay="1h", webhook_url="http://a/", webhook_headers={"X-A": "1"})
+    changed = (await fliqd("PATCH", f"/v1/jobs/{job['id']}", {"webhook_url": target.url})).body
+    assert (changed["webhook_url"], changed["webhook_headers"]) == (target.url, {"X-A": "1"})
+    other = await fliqd.create(url="http://a/", delay="1h", webhook_url=target.url)
+    await fliqd("PATCH", f"/v1/jobs/{other['id']}", {"webhook_url": None})
+    for one in (other, job):
+        await fliqd("DELETE", f"/v1/jobs/{one['id']}")
+    [hit] = await target.received(1)
+    assert (payload(hit)["job_id"], hit.headers["X-A"]) == (job["id"], "1")
+    assert len(await deliveries(fliqd)) == 1
+
+
 async def test_the_jobs_of_a_schedule_tell_as_it_does(fliqd: RunningDaemon, target: Target) -> None:
     made = (
         await fliqd(

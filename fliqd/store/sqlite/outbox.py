@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from fliqd.core.deliveries import Delivery, Tried
+from fliqd.core.deliveries import Delivery, DeliveryStatus, Tried
 from fliqd.core.due_heap import DueEntry
 from fliqd.core.model import HELD_MS, Job, JobStatus
 from fliqd.core.notices import Answer, notices, wants
@@ -149,6 +149,8 @@ class SqliteOutbox:
 
     async def page(self, where: DeliveryFilter, *, before_pk: int | None, limit: int) -> tuple[list[Delivery], bool]:
         more = ["AND status = :status"] if where.status is not None else []
+        if where.status not in (None, DeliveryStatus.DELIVERED):
+            more.append("AND status <> 'delivered'")  # says that the index of those will do
         more += ["AND job_id = :job_id"] if where.job_id is not None else []
         values = {
             "before_pk": BEFORE_ALL if before_pk is None else before_pk,

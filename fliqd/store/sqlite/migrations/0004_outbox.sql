@@ -48,6 +48,7 @@ CREATE TABLE outbox (
 CREATE INDEX outbox_due ON outbox (next_attempt_ms, pk, lane) WHERE next_attempt_ms IS NOT NULL;
 CREATE INDEX outbox_owner ON outbox (owner) WHERE owner IS NOT NULL;
 CREATE INDEX outbox_job ON outbox (job_id, pk);
+CREATE INDEX outbox_status ON outbox (status, pk) WHERE status <> 'delivered';  -- the few that somebody looks for
 CREATE INDEX outbox_finished ON outbox (finished_ms) WHERE finished_ms IS NOT NULL;
 
 -- Where alerts go.
