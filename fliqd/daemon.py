@@ -26,12 +26,17 @@ from fliqd.config import Config
 from fliqd.core.drafts import Defaults
 from fliqd.core.due_heap import DueEntry
 from fliqd.core.egress import EgressPolicy, Policy
+from fliqd.core.messages import STORE
+from fliqd.core.references import Lookup
 from fliqd.core.signing import Signer, new_secret
 from fliqd.core.times import format_time, maybe_time
 from fliqd.core.urls import check_url
+from fliqd.engine.alerts import Alerts
+from fliqd.engine.couriers import Couriers
 from fliqd.engine.dispatcher import Dispatcher, Limits
 from fliqd.engine.gate import Gate
 from fliqd.engine.janitor import Janitor, Retention
+from fliqd.engine.outbox import Messenger
 from fliqd.engine.planner import Planner
 from fliqd.engine.scheduler import SCHEDULES_LEAD_MS, Scheduler
 from fliqd.engine.wire.sender import WireSender
@@ -42,6 +47,7 @@ from fliqd.notify import Notifier, status_line
 from fliqd.references import lookup_in
 from fliqd.reloading import Reloading
 from fliqd.service.buffers import BufferService
+from fliqd.service.channels import AlertChannels
 from fliqd.service.jobs import Jobs
 from fliqd.service.queues import QueueService
 from fliqd.service.reconcile import Reconciler
@@ -55,6 +61,7 @@ from fliqd.watchdog import watch
 
 log = structlog.get_logger()
 
+CLOCK_ALERT_MS: Final = 10_000  # a smaller step makes nothing late that anybody would notice
 API_GRACE_S: Final = 5.0  # for requests to the API that are being answered when the daemon stops
 CLOSE_S: Final = 10.0  # for the store's last writes, on a slow disk
 ADMIN_TOKEN_FILE: Final = "admin.token"  # noqa: S105 -- the name of the file
@@ -75,6 +82,7 @@ class Daemon:
         self._doors: Doors | None = None
         self._certificate: Certificate | None = None
         self._stopping = False
+        self._was_blocked = False  # when it was last looked at
         self._tasks: set[asyncio.Task[None]] = set()
 
     @classmethod
@@ -118,12 +126,11 @@ class Daemon:
             durability=settings.store.durability,
             max_bytes=settings.retention.max_db_size,
             new_execution_id=lambda: f"exec_{new_ulid()}",
+            new_event_id=lambda: f"evt_{new_ulid()}",
             on_fatal=self._fail,
         )
         self._cleanup.push_async_callback(store.close)
-        left = await store.recover(now_ms=self._clock.now_ms(), reason="fliqd died before the answer came")
-        if left:
-            log.warning("daemon.recovered", interrupted=left)
+        await self._recover()
         tokens = await self._tokens(store, new_ulid) if settings.auth.mode == "token" else None
         if tokens is not None:
             self._cleanup.push_async_callback(tokens.close)
@@ -140,13 +147,14 @@ class Daemon:
         )
         sender = WireSender(judge=gate, per_origin=dispatch.max_in_flight_per_host, total=dispatch.max_in_flight)
         self._cleanup.push_async_callback(sender.close)
+        signer, owner, lookup = self._signer(settings), f"run_{new_ulid()}", lookup_in(self._config.env)
         self._dispatcher = dispatcher = Dispatcher(
             store=store,
             sender=sender,
             clock=self._clock,
-            signer=self._signer(settings),
+            signer=signer,
             spread=chance.random,
-            owner=f"run_{new_ulid()}",
+            owner=owner,
             limits=Limits(
                 max_in_flight=dispatch.max_in_flight,
                 max_in_flight_per_host=dispatch.max_in_flight_per_host,
@@ -155,17 +163,22 @@ class Daemon:
                 follow_redirects=egress.follow_redirects,
             ),
             give_back=self._offer_again,
-            lookup=lookup_in(self._config.env),
+            lookup=lookup,
         )
+        couriers = self._alerting(sender, lookup)
         self._scheduler = scheduler = Scheduler(source=store, clock=self._clock, hand_over=dispatcher.hand_over)
         self._planner = planner = Planner(
             store=store.schedules,
             clock=self._clock,
             new_ulid=new_ulid,
             give_back=self._offer_schedules_again,
+            on_missed=self._alerts.missed,
         )
         self._schedules_due = Scheduler(
             source=store.schedules, clock=self._clock, hand_over=planner.hand_over, lead_ms=SCHEDULES_LEAD_MS
+        )
+        messenger = Messenger(
+            outbox=store.outbox, sender=sender, clock=self._clock, signer=signer, owner=owner, lookup=lookup
         )
         self._janitor = Janitor(
             store=store,
@@ -175,11 +188,12 @@ class Daemon:
                 max_finished=settings.retention.max_finished_jobs,
                 max_bytes=settings.retention.max_db_size,
             ),
+            alerts=self._alerts,
         )
         self._counting = Counting(store=store, clock=self._clock)
         self._clock.on_step(self._clock_was_set)
 
-        services = await self._services(store, new_ulid, tokens)
+        services = await self._services(store, new_ulid, tokens, couriers)
         self.application = application = api.build(services, max_body=settings.server.max_body)
         new_request_id = request_ids(f"{chance.getrandbits(40):010x}")
         public = check_url(settings.server.public_url) if settings.server.public_url else None
@@ -202,6 +216,9 @@ class Daemon:
 
         # Started last, since nothing may be sent before the gate knows our own doors; and stopped first, while
         # the API still answers whoever wants to read, and tells the others to come back later.
+        self._cleanup.push_async_callback(couriers.stop)
+        self._cleanup.push_async_callback(self._run("alerts", self._alerts.run()))
+        self._cleanup.push_async_callback(self._run("messenger", messenger.run()))
         self._cleanup.push_async_callback(self._run("dispatcher", dispatcher.run()))
         self._cleanup.push_async_callback(dispatcher.stop, dispatch.shutdown_grace / 1000)
         self._cleanup.push_async_callback(self._run("scheduler", scheduler.run()))
@@ -226,6 +243,11 @@ class Daemon:
         self._janitor.look()
         if self._certificate is not None:
             self._certificate.look()
+        if (blocked := self._store.blocked) is None:
+            self._alerts.clear(STORE, "disk")
+        elif not self._was_blocked:
+            self._alerts.raise_(STORE, "disk", {"problem": blocked})
+        self._was_blocked = blocked is not None
 
     def reload_certificate(self) -> None:
         """Read the certificate again, if there is one, whether or not its files seem to have changed."""
@@ -311,6 +333,21 @@ class Daemon:
 
     # Parts of the start
 
+    async def _recover(self) -> None:
+        """Pick up what a predecessor had under way when it died."""
+        now_ms = self._clock.now_ms()
+        left = await self._store.recover(now_ms=now_ms, reason="fliqd died before the answer came")
+        untold = await self._store.outbox.hand_back(now_ms=now_ms)
+        if left or untold:
+            log.warning("daemon.recovered", interrupted=left, webhooks=untold)
+
+    def _alerting(self, sender: WireSender, lookup: Lookup) -> Couriers:
+        """Build what notices that something goes wrong; return what has it told."""
+        couriers = Couriers(store=self._store.alerts, sender=sender, clock=self._clock, lookup=lookup)
+        self._alerts = Alerts(store=self._store.alerts, clock=self._clock, couriers=couriers)
+        self._store.on_ended(self._alerts.ended)
+        return couriers
+
     async def _tokens(self, store: SqliteStore, new_ulid: Callable[[], str]) -> Tokens:
         state_dir = self._config.state_dir
         key = keyfiles.read_or_make(state_dir / "token.key", lambda: secrets.token_hex(32))
@@ -332,7 +369,9 @@ class Daemon:
             log.info("daemon.first_token", file=str(file))
         return tokens
 
-    async def _services(self, store: SqliteStore, new_ulid: Callable[[], str], tokens: Tokens | None) -> api.Services:
+    async def _services(
+        self, store: SqliteStore, new_ulid: Callable[[], str], tokens: Tokens | None, couriers: Couriers
+    ) -> api.Services:
         """Make what the API calls, and bring the store in line with what the file declares."""
 
         def defaults() -> Defaults:
@@ -344,7 +383,9 @@ class Daemon:
         await buffers.sweep()
         queues = QueueService(store=store.buffers, clock=clock, limit=self._dispatcher.limit_queue)
         await queues.load()
-        reconciler = Reconciler(store=store.schedules, schedules=schedules, clock=clock, new_ulid=new_ulid)
+        reconciler = Reconciler(
+            store=store.schedules, alerts=store.alerts, schedules=schedules, clock=clock, new_ulid=new_ulid
+        )
         self.reloading = Reloading(config=self._config, reconciler=reconciler, use=self._use)
         await self.reloading.begin()
         return api.Services(
@@ -352,6 +393,8 @@ class Daemon:
             schedules=schedules,
             buffers=buffers,
             queues=queues,
+            outbox=store.outbox,
+            channels=AlertChannels(store=store.alerts, clock=clock, new_ulid=new_ulid, send_test=couriers.test),
             reloading=self.reloading,
             tokens=tokens,
             system=self,
@@ -405,6 +448,8 @@ class Daemon:
 
     def _clock_was_set(self, step_ms: int) -> None:
         log.warning("clock.set", step_s=step_ms / 1000)
+        if abs(step_ms) >= CLOCK_ALERT_MS:
+            self._alerts.clock_was_set(step_ms)
         if step_ms < 0:
             self._planner.clock_set_back()
             # Kept in the set until it is done: the loop itself holds tasks only weakly.
@@ -415,6 +460,7 @@ class Daemon:
     async def _pull_retries(self, by_ms: int) -> None:
         try:
             moved = await self._store.pull_retries(by_ms=by_ms, now_ms=self._clock.now_ms())
+            await self._store.outbox.pull(by_ms=by_ms, now_ms=self._clock.now_ms())
         except FliqdError as err:
             log.warning("clock.retries_not_moved", error=str(err))
         else:

@@ -1,4 +1,4 @@
-"""What the configuration file declares: its `[[schedules]]` and `[[jobs]]`, checked as the API checks them."""
+"""What the configuration file declares, its `[[schedules]]`, `[[jobs]]` and `[[alerts]]`, checked as the API does."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -8,10 +8,11 @@ from typing import Any, Final
 import msgspec
 from msgspec import UNSET
 
+from fliqd.core.channels import Channel, ChannelDraft, channel_fields, required_of_channel
 from fliqd.core.decoding import decode
 from fliqd.core.drafts import AHEAD_MS, Defaults, JobDraft, in_order, job_fields, required, together
 from fliqd.core.model import DEFAULT_QUEUE, Job, Source, lane_of
-from fliqd.core.reconciling import Declarations, DeclaredSchedule
+from fliqd.core.reconciling import Declarations, DeclaredChannel, DeclaredSchedule
 from fliqd.core.references import Lookup, expand, has_references
 from fliqd.core.schedule import Schedule
 from fliqd.core.schedule_drafts import SCHEDULE_ORDER, ScheduleDraft, judged, required_of_schedule, schedule_fields
@@ -20,7 +21,8 @@ from fliqd.errors import InvalidError, Problem
 
 MOST_ENTRIES: Final = 10_000
 # These keep their references as they are, to be looked up when the request leaves.
-LATE: Final = ("url", "headers", "query", "body", "json")
+KEPT: Final = ("url", "headers", "query", "webhook_url", "webhook_headers", "callback_url")
+LATE: Final = (*KEPT, "body", "json")
 NOT_IN_A_FILE: Final = {
     "delay": "a file has no moment to count from; give scheduled_at",
     "idempotency_key": "an entry is known by its name; leave it out",
@@ -28,8 +30,8 @@ NOT_IN_A_FILE: Final = {
 
 
 NOTHING: Final = Declarations()
-SECTIONS: Final = ("schedules", "jobs")
-LATER: Final = ("buffers", "queues", "alerts")  # of the contract, and not here yet
+SECTIONS: Final = ("schedules", "jobs", "alerts")
+LATER: Final = ("buffers", "queues")  # of the contract, and not here yet
 
 
 def read(
@@ -40,6 +42,7 @@ def read(
     return Declarations(
         tuple(reader.entries("schedules", document.get("schedules", []), reader.schedule)),
         tuple(reader.entries("jobs", document.get("jobs", []), reader.job)),
+        tuple(reader.entries("alerts", document.get("alerts", []), reader.channel)),
     )
 
 
@@ -132,6 +135,21 @@ class _Reader:
         fields |= {"id": "", "source": Source.CONFIG, "lane": lane, **times, **self._late(entry, fields)}
         return Job(**self._defaulted(fields))
 
+    def channel(
+        self, entry: dict[str, Any], resolved: dict[str, Any], problems: list[Problem]
+    ) -> DeclaredChannel | None:
+        draft, found = decode(_json(resolved), ChannelDraft)
+        problems += found
+        fields = channel_fields(draft, problems)
+        required_of_channel(draft, problems)
+        if problems:
+            return None
+        if has_references(entry["target"]):
+            fields |= {"target": entry["target"], "has_references": True}
+        fields.pop("enabled", None)
+        wanted = Channel(id="", source=Source.CONFIG, created_ms=0, updated_ms=0, **fields)
+        return DeclaredChannel(wanted, draft.enabled if isinstance(draft.enabled, bool) else None)
+
     def _defaulted(self, fields: dict[str, Any], *more: str) -> dict[str, Any]:
         for name in ("timeout_ms", "max_retries", "backoff", *more):
             fields.setdefault(name, getattr(self._defaults, name))
@@ -141,7 +159,7 @@ class _Reader:
         """Return the fields that keep their references as the entry has them; none where there is nothing to keep."""
         if not any(has_references(entry.get(name)) for name in LATE):
             return {}
-        kept: dict[str, Any] = {name: entry[name] for name in ("url", "headers", "query") if name in entry}
+        kept: dict[str, Any] = {name: entry[name] for name in KEPT if name in entry}
         if fields.get("body") is not None:
             kept["body"] = _json(entry["json"]) if "json" in entry else entry["body"].encode()
         return {**kept, "has_references": True}

@@ -40,9 +40,9 @@ class Reloading:
         """Bring the store in line with the file, once, at the start."""
         if self._config.file is not None:
             _tell(await self._reconciler.apply(self._config.declared))
-        elif names := await self._reconciler.declared_schedules():
+        elif names := [*await self._reconciler.declared_schedules(), *self._reconciler.declared_channels()]:
             # No file is not an empty file: nobody has said that they shall go.
-            log.warning("config.no_file", schedules=len(names), hint="they stay as they were declared; --config FILE")
+            log.warning("config.no_file", entries=len(names), hint="they stay as they were declared; --config FILE")
 
     async def reload(self) -> Outcome:
         """Read the file again and make it so, all or nothing; raise ConfigError with every problem."""
@@ -82,6 +82,10 @@ class Reloading:
         """Return the settings that the file has other than they are in effect."""
         return self._restart_needed(self._config)
 
+    def channels(self) -> Sequence[str]:
+        """Return the names of the channels that a file has declared."""
+        return self._reconciler.declared_channels()
+
     async def declared(self) -> tuple[Sequence[str], Sequence[tuple[DeclaredJob, Job | None]]]:
         """Return the names of the schedules that a file has declared, and what is remembered of its jobs."""
         return await self._reconciler.declared_schedules(), await self._reconciler.declared_jobs()
@@ -102,11 +106,12 @@ def _name(config: Config) -> str | None:
 
 
 def _tell(changes: Changes, **more: Any) -> None:
+    named = (changes.schedules, changes.channels)
     log.info(
         "config.applied",
-        created=len(changes.create) + len(changes.create_jobs),
-        updated=len(changes.update) + len(changes.update_jobs),
-        deleted=len(changes.delete) + len(changes.cancel_jobs),
+        created=sum(len(kind.create) for kind in named) + len(changes.create_jobs),
+        updated=sum(len(kind.update) for kind in named) + len(changes.update_jobs),
+        deleted=sum(len(kind.delete) for kind in named) + len(changes.cancel_jobs),
         unchanged=changes.unchanged,
         **more,
     )

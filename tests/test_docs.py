@@ -14,8 +14,10 @@ from fliqd import config as configuration
 from fliqd.api.jobs import TIMES
 from fliqd.cli import errors as cli_errors
 from fliqd.cli.main import INTERRUPTED, PIPE_CLOSED
+from fliqd.core.channels import TYPES, ChannelDraft
+from fliqd.core.deliveries import DeliveryStatus
 from fliqd.core.delivery import ErrorCode
-from fliqd.core.drafts import JobDraft
+from fliqd.core.drafts import EVENTS, JobDraft
 from fliqd.core.schedule_drafts import ScheduleDraft
 from fliqd.errors import FliqdError
 from tests import cli_reference
@@ -35,7 +37,9 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 def test_the_reference_names_every_field_filter_and_error() -> None:
     text = (ROOT / "docs/reference/api.md").read_text()
-    names = [*JobDraft.__struct_fields__, *ScheduleDraft.__struct_fields__, *TIMES, *(str(code) for code in ErrorCode)]
+    drafts = (JobDraft, ScheduleDraft, ChannelDraft)
+    names = [name for draft in drafts for name in draft.__struct_fields__]
+    names += [*TIMES, *EVENTS, *TYPES, *DeliveryStatus, *ErrorCode]
     assert [name for name in names if f"`{name}`" not in text and f"{name}`" not in text] == []
 
 
@@ -91,7 +95,9 @@ def toml_of(page: str) -> list[str]:
 )
 def test_the_entries_on_the_pages_are_right(tmp_path: Path, text: str) -> None:
     file = tmp_path / "fliqd.toml"
-    file.write_text(text)
+    secret = tmp_path / "slack-url"
+    secret.write_text("https://hooks.slack.com/services/x\n")
+    file.write_text(text.replace("/run/credentials/fliqd.service/slack-url", str(secret)))
     config = configuration.load(str(file), {"BACKUP_TOKEN": "t"})
     assert config.declared.schedules[0].schedule.name == "nightly-backup"
 

@@ -9,17 +9,31 @@ import structlog
 from aiohttp import hdrs, web
 from yarl import URL
 
-from fliqd.api import auth, buffers, calendar, config, jobs, openapi, queues, schedules, system
+from fliqd.api import (
+    alerts,
+    auth,
+    buffers,
+    calendar,
+    config,
+    jobs,
+    openapi,
+    queues,
+    schedules,
+    system,
+    webhooks,
+)
 from fliqd.api import tokens as token_routes
 from fliqd.api.errors import document, json_response, respond, respond_to_aiohttp
 from fliqd.api.origin import Doorkeeper
 from fliqd.clock import Clock
 from fliqd.errors import FliqdError, UnavailableError
 from fliqd.service.buffers import BufferService
+from fliqd.service.channels import AlertChannels
 from fliqd.service.jobs import Jobs
 from fliqd.service.queues import QueueService
 from fliqd.service.schedules import ScheduleService
 from fliqd.service.tokens import Tokens
+from fliqd.store.base import Outbox
 
 log = structlog.get_logger()
 
@@ -35,6 +49,8 @@ class Services:
     schedules: ScheduleService
     buffers: BufferService
     queues: QueueService
+    outbox: Outbox
+    channels: AlertChannels
     reloading: config.Reloading
     tokens: Tokens | None
     system: system.System
@@ -49,6 +65,8 @@ def build(services: Services, *, max_body: int) -> web.Application:
         schedules.add_routes(app.router, prefix, services.schedules, services.jobs)
         buffers.add_routes(app.router, prefix, services.buffers)
         queues.add_routes(app.router, prefix, services.queues)
+        webhooks.add_routes(app.router, prefix, services.outbox)
+        alerts.add_routes(app.router, prefix, services.channels)
         config.add_routes(app.router, prefix, services.reloading)
         system.add_routes(app.router, prefix, services.system)
         calendar.add_routes(app.router, prefix, services.clock)

@@ -6,7 +6,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from fliqd.api.auth import CALLER
-from fliqd.api.documents import backoff_view, execution_view, masked, seconds, statuses_view, write_cursor
+from fliqd.api.documents import backoff_view, execution_view, masked, seconds, statuses_view, told_view, write_cursor
 from fliqd.api.errors import error_document, json_response, status_of
 from fliqd.api.requests import json_body, params, path_id, take_key
 from fliqd.core.buffers import Buffer, BufferDraft, ItemDraft
@@ -192,6 +192,7 @@ def buffer_view(buffer: Buffer, *, secrets: bool = True) -> dict[str, Any]:
         "timeout_seconds": seconds(buffer.timeout_ms),
         "success_statuses": statuses_view(buffer.success_statuses),
         "on_interrupt": buffer.on_interrupt.value,
+        **told_view(buffer, secrets=secrets),
         "description": buffer.description,
         "paused": buffer.paused_ms is not None,
         "paused_at": maybe_time(buffer.paused_ms),

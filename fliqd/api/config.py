@@ -7,13 +7,15 @@ from typing import Any, Final, Protocol
 import msgspec
 from aiohttp import web
 
+from fliqd.api.alerts import channel_view
 from fliqd.api.auth import require_admin
 from fliqd.api.documents import job_view, masked, schedule_view
 from fliqd.api.errors import json_response
 from fliqd.api.requests import json_body, params
+from fliqd.core.channels import Channel, shown
 from fliqd.core.decoding import decode
 from fliqd.core.model import Job
-from fliqd.core.reconciling import Changes, DeclaredJob, DeclaredSchedule
+from fliqd.core.reconciling import Changes, DeclaredChannel, DeclaredJob, DeclaredSchedule
 from fliqd.core.schedule import Schedule
 from fliqd.core.times import format_time
 from fliqd.errors import ConfigError, InvalidError
@@ -69,6 +71,7 @@ class Reloading(Protocol):
     def file(self) -> str | None: ...
     def settings(self) -> Sequence[Setting]: ...
     def restart_needed(self) -> Sequence[str]: ...
+    def channels(self) -> Sequence[str]: ...
     async def declared(self) -> tuple[Sequence[str], Sequence[tuple[DeclaredJob, Job | None]]]: ...
     async def reload(self) -> Result: ...
     async def diff(self, text: str | None) -> Result: ...
@@ -102,6 +105,7 @@ async def show(reloading: Reloading, request: web.Request) -> web.Response:
             "restart_needed": reloading.restart_needed(),
             "schedules": schedules,
             "jobs": [_declared_view(memory, job) for memory, job in jobs],
+            "alerts": reloading.channels(),
         }
     )
 
@@ -143,12 +147,16 @@ def _declared_view(memory: DeclaredJob, job: Job | None) -> dict[str, Any]:
 
 def _outcome_view(outcome: Result) -> dict[str, Any]:
     changes = outcome.changes
-    created = [_entry("schedule", entry.schedule.name) for entry in changes.create]
+    schedules, channels = changes.schedules, changes.channels
+    created = [_entry("schedule", entry.schedule.name) for entry in schedules.create]
     created += [_entry("job", job.name) for job in changes.create_jobs]
-    updated = [_entry("schedule", old.name, changes=_schedule_changes(old, entry)) for old, entry in changes.update]
+    created += [_entry("alert", entry.channel.name) for entry in channels.create]
+    updated = [_entry("schedule", old.name, changes=_schedule_changes(old, entry)) for old, entry in schedules.update]
     updated += [_entry("job", old.name, changes=_differences(_job(old), _job(new))) for old, new in changes.update_jobs]
-    deleted = [_entry("schedule", old.name) for old in changes.delete]
+    updated += [_entry("alert", old.name, changes=_channel_changes(old, entry)) for old, entry in channels.update]
+    deleted = [_entry("schedule", old.name) for old in schedules.delete]
     deleted += [_entry("job", job.name) for job in changes.cancel_jobs]
+    deleted += [_entry("alert", old.name) for old in channels.delete]
     return {
         "file": outcome.file,
         "created": created,
@@ -172,6 +180,16 @@ def _schedule_changes(old: Schedule, entry: DeclaredSchedule) -> dict[str, Any]:
         changes["paused"] = {"from": paused, "to": entry.paused}
     if old.headers != entry.schedule.headers and "headers" not in changes:
         changes["headers"] = {"from": masked(old.headers), "to": masked(entry.schedule.headers)}
+    return changes
+
+
+def _channel_changes(old: Channel, entry: DeclaredChannel) -> dict[str, Any]:
+    changes = _differences(channel_view(old), channel_view(entry.channel))
+    changes.pop("enabled", None)
+    if entry.enabled not in (None, old.enabled):
+        changes["enabled"] = {"from": old.enabled, "to": entry.enabled}
+    if old.target != entry.channel.target and "target" not in changes:
+        changes["target"] = {"from": shown(old), "to": shown(entry.channel)}
     return changes
 
 

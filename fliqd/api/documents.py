@@ -12,11 +12,13 @@ import msgspec
 from multidict import MultiMapping
 
 from fliqd.core import cron_grammar
+from fliqd.core.buffers import Buffer
+from fliqd.core.deliveries import MOST_TRIES, Delivery, DeliveryStatus
 from fliqd.core.delivery import Timings
 from fliqd.core.describe import describe
 from fliqd.core.durations import format_duration
 from fliqd.core.lifecycle import ACTIONS
-from fliqd.core.model import Execution, ExecutionStatus, Job, JobStatus
+from fliqd.core.model import HELD_MS, Execution, ExecutionStatus, Job, JobStatus
 from fliqd.core.retry import Backoff
 from fliqd.core.schedule import Missed, Schedule
 from fliqd.core.times import format_time, maybe_time
@@ -85,6 +87,11 @@ _SECRET_NAME: Final = re.compile(
 MASK: Final = "***"
 
 
+def all_masked(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return headers without any value: those of webhooks are there to carry secrets."""
+    return dict.fromkeys(headers, MASK)
+
+
 def masked(headers: Mapping[str, str]) -> dict[str, str]:
     """Return headers without the values that are secrets, by their names."""
     return {name: MASK if _SECRET_NAME.fullmatch(name) else value for name, value in headers.items()}
@@ -115,6 +122,7 @@ def job_view(job: Job, *, secrets: bool = True) -> dict[str, Any]:
         "tags": job.tags,
         "on_interrupt": job.on_interrupt.value,
         "success_statuses": statuses_view(job.success_statuses),
+        **told_view(job, secrets=secrets),
         "created_at": format_time(job.created_ms),
         "updated_at": format_time(job.updated_ms),
         "started_at": maybe_time(job.started_ms),
@@ -169,6 +177,7 @@ def schedule_view(schedule: Schedule, *, secrets: bool = True) -> dict[str, Any]
         "tags": schedule.tags,
         "on_interrupt": schedule.on_interrupt.value,
         "success_statuses": statuses_view(schedule.success_statuses),
+        **told_view(schedule, secrets=secrets),
         "created_at": format_time(schedule.created_ms),
         "updated_at": format_time(schedule.updated_ms),
         "paused_at": maybe_time(schedule.paused_ms),
@@ -178,6 +187,40 @@ def schedule_view(schedule: Schedule, *, secrets: bool = True) -> dict[str, Any]
         "run_count": schedule.run_count,
         "error": schedule.error,
     }
+
+
+def told_view(job: Job | Schedule | Buffer, *, secrets: bool) -> dict[str, Any]:
+    """Return who is told of a job, or of what a schedule or a buffer makes."""
+    headers = job.webhook_headers
+    return {
+        "webhook_url": job.webhook_url,
+        "webhook_headers": headers if secrets or not headers else all_masked(headers),
+        "webhook_events": None if job.webhook_url is None else job.webhook_events,
+        "callback_url": job.callback_url,
+    }
+
+
+def delivery_view(delivery: Delivery) -> dict[str, Any]:
+    """Return a notice as the API shows it: never its headers or its body."""
+    return {
+        "id": delivery.id,
+        "job_id": delivery.job_id,
+        "event": delivery.event,
+        "url": delivery.url,
+        "status": delivery.status.value,
+        "status_code": delivery.status_code,
+        "attempts": delivery.attempts,
+        "max_attempts": MOST_TRIES,
+        "last_error": delivery.last_error,
+        "next_retry_at": _unless_held(delivery.next_attempt_ms),
+        "delivered_at": maybe_time(delivery.finished_ms) if delivery.status is DeliveryStatus.DELIVERED else None,
+        "created_at": format_time(delivery.created_ms),
+    }
+
+
+def _unless_held(next_ms: int | None) -> str | None:
+    """Write when a notice leaves; one that waits behind another has no time yet."""
+    return None if next_ms is None or next_ms == HELD_MS else format_time(next_ms)
 
 
 @lru_cache(maxsize=4096)

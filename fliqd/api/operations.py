@@ -7,6 +7,7 @@ from fliqd.api.config import DiffDraft
 from fliqd.api.jobs import FILTERS
 from fliqd.api.tokens import TokenDraft
 from fliqd.core.buffers import BufferDraft, ItemDraft
+from fliqd.core.channels import ChannelDraft
 from fliqd.core.drafts import JobDraft
 from fliqd.core.queues import QueueDraft
 from fliqd.core.schedule_drafts import ScheduleDraft
@@ -72,6 +73,15 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
     ("PUT", "/queues/{name}"): Operation("Set the limits of a queue", {200: "Queue"}, QueueDraft),
     ("POST", "/queues/{name}/pause"): Operation("Pause a queue", {200: "Queue"}),
     ("POST", "/queues/{name}/resume"): Operation("Resume a queue", {200: "Queue"}),
+    ("POST", "/alerts"): Operation("Make a channel for alerts", {201: "Channel"}, ChannelDraft),
+    ("GET", "/alerts"): Operation("List channels", {200: "Channel"}, params=PAGE, many="channels"),
+    ("GET", "/alerts/{id}"): Operation("Read a channel", {200: "Channel"}),
+    ("PATCH", "/alerts/{id}"): Operation("Change a channel", {204: None}, ChannelDraft),
+    ("DELETE", "/alerts/{id}"): Operation("Delete a channel", {204: None}),
+    ("POST", "/alerts/{id}/test"): Operation("Send a test message", {200: "Tested"}),
+    ("GET", "/webhooks/deliveries"): Operation(
+        "List webhook deliveries", {200: "Delivery"}, params=("status", "job_id", *PAGE), many="deliveries"
+    ),
     ("GET", "/tokens"): Operation("List tokens", {200: "Token"}, many="tokens"),
     ("POST", "/tokens"): Operation("Make a token", {201: "NewToken"}, TokenDraft),
     ("DELETE", "/tokens/{id}"): Operation("Revoke a token", {204: None}),

@@ -16,7 +16,14 @@ from fliqd.ids import id_pattern
 
 BODY_S: Final = 60.0
 NO_PARAMS: Final = Params(MultiDict(), ())
-_PREFIXES: Final = {"job": "job", "schedule": "sched", "buffer": "buf", "item": "item", "token": "tok"}
+_PREFIXES: Final = {
+    "job": "job",
+    "schedule": "sched",
+    "buffer": "buf",
+    "item": "item",
+    "channel": "alt",
+    "token": "tok",
+}
 _PATTERNS: Final = {kind: id_pattern(prefix) for kind, prefix in _PREFIXES.items()}
 
 

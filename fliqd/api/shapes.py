@@ -19,8 +19,9 @@ _REQUEST: Final = {
     "max_retries": "int", "backoff": "any", "timeout_seconds": "number", "queue": "text", "name": "text?",
     "description": "text?", "tags": "texts", "on_interrupt": "text", "success_statuses": "list",
 }  # fmt: skip
+_TOLD: Final = {"webhook_url": "text?", "webhook_headers": "map", "webhook_events": "texts?", "callback_url": "text?"}
 _FIELDS: Final[dict[str, dict[str, str]]] = {
-    "Job": _REQUEST | {
+    "Job": _REQUEST | _TOLD | {
         "id": "text", "status": "text", "scheduled_at": "time", "expires_at": "time?", "idempotency_key": "text?",
         "created_at": "time", "updated_at": "time", "started_at": "time?", "finished_at": "time?",
         "next_attempt_at": "time?", "attempts": "int", "executions": "int", "last_status_code": "int?",
@@ -33,7 +34,7 @@ _FIELDS: Final[dict[str, dict[str, str]]] = {
         "error_code": "text?", "response_headers": "map", "response_body": "text?", "response_truncated": "bool",
         "timings": "object?",
     },
-    "Schedule": _REQUEST | {
+    "Schedule": _REQUEST | _TOLD | {
         "id": "text", "name": "text", "status": "text", "source": "text", "cron": "text?", "every": "text?",
         "timezone": "text", "dst": "object", "explanation": "text?", "starts_at": "time?", "ends_at": "time?",
         "max_runs": "int?", "jitter": "text?", "misfire": "text", "misfire_grace": "text", "overlap": "text",
@@ -41,7 +42,7 @@ _FIELDS: Final[dict[str, dict[str, str]]] = {
         "last_run_at": "time?", "last_status": "text?", "run_count": "int", "error": "text?",
     },
     "Missed": {"first_at": "time", "last_at": "time", "count": "int", "reason": "text", "noted_at": "time"},
-    "Buffer": {
+    "Buffer": _TOLD | {
         "id": "text", "name": "text", "source": "text", "url": "text", "http_method": "text", "headers": "map",
         "query": "map", "rate_limit": "number", "max_retries": "int", "backoff": "any", "timeout_seconds": "number",
         "success_statuses": "list", "on_interrupt": "text", "description": "text?", "paused": "bool",
@@ -60,6 +61,16 @@ _FIELDS: Final[dict[str, dict[str, str]]] = {
     "Queue": {
         "name": "text", "source": "text", "concurrency": "int?", "rate": "number?", "paused": "bool",
         "paused_at": "time?", "waiting": "int", "running": "int",
+    },
+    "Channel": {
+        "id": "text", "type": "text", "target": "text", "name": "text?", "enabled": "bool", "source": "text",
+        "created_at": "time", "updated_at": "time",
+    },
+    "Tested": {"delivered": "bool", "status_code": "int?", "error": "text?"},
+    "Delivery": {
+        "id": "text", "job_id": "text", "event": "text", "url": "text", "status": "text", "status_code": "int?",
+        "attempts": "int", "max_attempts": "int", "last_error": "text?", "next_retry_at": "time?",
+        "delivered_at": "time?", "created_at": "time",
     },
     "Token": {
         "id": "text", "name": "text", "prefix": "text", "scopes": "texts", "created_at": "time",

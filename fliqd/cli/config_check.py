@@ -36,5 +36,6 @@ def command(file: str | None, named: str | None, output: str) -> None:
         write("no configuration file was found, which is fine: all defaults\n")
     else:
         counts = (f"{len(some)} {word}{'s' * (len(some) != 1)}" for word, some in
-                  (("schedule", declared.schedules), ("job", declared.jobs)))  # fmt: skip
+                  (("schedule", declared.schedules), ("job", declared.jobs), ("alert", declared.channels))
+                  if some or word != "alert")  # fmt: skip
         write(f"{found} is fine ({', '.join(counts)})\n")

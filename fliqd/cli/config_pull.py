@@ -20,7 +20,8 @@ FIELDS: Final[tuple[tuple[str, object], ...]] = (
     ("jitter", None), ("misfire", "latest"), ("misfire_grace", "1m"), ("overlap", "queue"), ("paused", False),
     ("url", None), ("http_method", "POST"), ("query", {}), ("headers", {}), ("body", None), ("json", None),
     ("max_retries", None), ("backoff", None), ("timeout_seconds", None), ("queue", "default"), ("tags", []),
-    ("on_interrupt", "retry"), ("success_statuses", ["2xx"]),
+    ("on_interrupt", "retry"), ("success_statuses", ["2xx"]), ("webhook_url", None), ("webhook_headers", {}),
+    ("webhook_events", ["completed", "failed", "cancelled"]), ("callback_url", None),
 )  # fmt: skip
 
 
@@ -42,7 +43,7 @@ def command(client: Client) -> None:
 
 def entry(schedule: dict[str, Any]) -> dict[str, Any]:
     """Return what the file says of a schedule; its texts are literal, so what looks like a reference is escaped."""
-    if MASK in schedule["headers"].values():
+    if MASK in (*schedule["headers"].values(), *schedule["webhook_headers"].values()):
         raise FliqdError("this token may not see the values of secret headers: use one with the scope write")
     said = {name: schedule[name] for name, usual in FIELDS if schedule[name] not in (None, usual)}
     if "json" in said and _holds_null(said["json"]):

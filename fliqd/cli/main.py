@@ -18,6 +18,8 @@ COMMANDS: Final = {
     "doctor": ("fliqd.cli.doctor", "Say what is wrong around the daemon, and what to do."),
     "jobs": ("fliqd.cli.jobs", "Create, read and change jobs."),
     "schedules": ("fliqd.cli.schedules", "Create, read and change schedules."),
+    "alerts": ("fliqd.cli.alerts", "Say who is told when jobs fail."),
+    "webhooks": ("fliqd.cli.webhooks", "Look at what was told of jobs."),
     "tokens": ("fliqd.cli.tokens", "Create, list and revoke API tokens."),
     "cron": ("fliqd.cli.cron", "Explain a cron expression, and show its next runs."),
     "config": ("fliqd.cli.config", "Begin, check, compare, apply and show the configuration."),

@@ -52,7 +52,7 @@ def job_again(job: Record, choices: Choices, now_ms: int) -> dict[str, Any] | Le
     if status not in choices.statuses:
         return LeftOut(str(status))
     if masked := masked_headers(job):
-        raise ValueError(f"headers.{masked[0]}: was masked at the export; export with a token that may write")
+        raise ValueError(f"{masked[0]}: was masked at the export; export with a token that may write")
     changes: dict[str, Any] = {"idempotency_key": _text(job, "idempotency_key") or f"import:{_text(job, 'id')}"}
     due = _text(job, "next_attempt_at") or _text(job, "scheduled_at")
     due_ms = parse_time(due or "")
@@ -119,9 +119,12 @@ def parse(entry: Entry) -> tuple[str, Record]:
 
 
 def masked_headers(record: Record) -> list[str]:
-    """Return the names of headers whose values the export was not shown."""
-    headers = msgspec.json.decode(record.get("headers", b"{}"), type=dict[str, Any])
-    return [name for name, value in headers.items() if value == MASK]
+    """Return the headers, such as `headers.Cookie`, whose values the export was not shown."""
+    masked = []
+    for field in ("headers", "webhook_headers"):
+        headers = msgspec.json.decode(record.get(field, b"{}"), type=dict[str, Any])
+        masked += [f"{field}.{name}" for name, value in headers.items() if value == MASK]
+    return masked
 
 
 def _text(record: Record, name: str) -> str | None:

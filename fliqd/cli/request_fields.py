@@ -38,6 +38,10 @@ def _headers(lines: Sequence[str]) -> dict[str, str]:
     return pairs(lines, ":", "--header", "'Name: value'")
 
 
+def _webhook_headers(lines: Sequence[str]) -> dict[str, str]:
+    return pairs(lines, ":", "--webhook-header", "'Name: value'")
+
+
 def _query(lines: Sequence[str]) -> dict[str, str]:
     return pairs(lines, "=", "--query", "name=value")
 
@@ -151,4 +155,24 @@ REQUEST: Final = (
         {"multiple": True, "metavar": "STATUS", "help": "What counts as success, such as 2xx or 409; may come again."},
         _statuses,
     ),
+    Field("--webhook-url", "webhook_url", {"metavar": "URL", "help": "Is told when it ends."}),
+    Field(
+        "--webhook-header",
+        "webhook_headers",
+        {"multiple": True, "metavar": "'NAME: VALUE'", "help": "Sent along to that; may come again."},
+        _webhook_headers,
+    ),
+    Field(
+        "--webhook-event",
+        "webhook_events",
+        {
+            "multiple": True,
+            "type": click.Choice(["started", "retrying", "completed", "failed", "cancelled"]),
+            "metavar": "EVENT",
+            "help": "What it is told of: started, retrying, completed, failed or cancelled; may come again. The last"
+            " three unless given.",
+        },
+        list,
+    ),
+    Field("--callback-url", "callback_url", {"metavar": "URL", "help": "Gets what the target answered."}),
 )

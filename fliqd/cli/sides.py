@@ -8,8 +8,8 @@ from fliqd.cli import moments
 from fliqd.cli.output import is_for_people
 
 LONGEST: Final = 2000  # characters of a body that a person is shown
-SEPARATORS: Final = {"headers": ": ", "query": "=", "dst": "="}
-LISTS: Final = frozenset({"tags", "success_statuses", "actions"})
+SEPARATORS: Final = {"headers": ": ", "webhook_headers": ": ", "query": "=", "dst": "="}
+LISTS: Final = frozenset({"tags", "success_statuses", "webhook_events", "actions"})
 
 
 def sides(document: dict[str, Any]) -> Iterator[tuple[str, str]]:

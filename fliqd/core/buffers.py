@@ -13,7 +13,7 @@ from fliqd.core.drafts import (
     or_default,
     read_fields,
 )
-from fliqd.core.model import HELD_MS, Job, OnInterrupt, Source
+from fliqd.core.model import ENDS, HELD_MS, Job, OnInterrupt, Source
 from fliqd.core.pacing import Bucket, spend
 from fliqd.core.references import escape, escape_all
 from fliqd.core.retry import Backoff
@@ -61,15 +61,22 @@ class Buffer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     completed: int = 0
     failed: int = 0
 
+    # who is told of its items
+    webhook_url: str | None = None
+    webhook_headers: dict[str, str] = {}
+    webhook_events: tuple[str, ...] = ENDS
+    callback_url: str | None = None  # gets what the target answered
+
 
 # What an item takes from its buffer as it is.
 TAKEN: Final = (
     "token_id", "url", "host", "http_method", "query", "timeout_ms", "max_retries", "backoff", "success_statuses",
-    "on_interrupt",
+    "on_interrupt", "webhook_url", "webhook_headers", "webhook_events", "callback_url",
 )  # fmt: skip
 DEFINED: Final = (
     "url", "host", "http_method", "headers", "query", "has_references", "timeout_ms", "max_retries", "backoff",
-    "success_statuses", "on_interrupt", "description", "rate_limit",
+    "success_statuses", "on_interrupt", "description", "rate_limit", "webhook_url", "webhook_headers", "webhook_events",
+    "callback_url",
 )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ value. The names are those of the API.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, Final, Literal
 
@@ -14,7 +14,7 @@ from msgspec import UNSET, UnsetType
 
 from fliqd.core.durations import format_duration, parse_duration
 from fliqd.core.headers import check_headers, check_size
-from fliqd.core.model import OnInterrupt
+from fliqd.core.model import ENDS, OnInterrupt
 from fliqd.core.retry import LONGEST_WAIT_S, Backoff, BackoffKind
 from fliqd.core.times import parse_time
 from fliqd.core.urls import MAX_URL, check_url, with_query
@@ -29,6 +29,7 @@ MAX_TAGS: Final = 32
 MAX_TAG: Final = 64
 MAX_RETRIES: Final = 100
 MAX_DELAYS: Final = 100
+EVENTS: Final = ("started", "retrying", *ENDS)  # what a webhook may be told of
 _QUEUE: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}", re.ASCII)
 _FAMILY: Final = re.compile(r"[1-5]xx|[1-5][0-9][0-9]", re.ASCII)
 
@@ -61,6 +62,10 @@ class RequestDraft(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, gc=
     tags: list[str] | UnsetType | None = UNSET
     on_interrupt: Literal["retry", "fail"] | UnsetType | None = UNSET
     success_statuses: list[int | str] | UnsetType | None = UNSET
+    webhook_url: str | UnsetType | None = UNSET
+    webhook_headers: dict[str, str] | UnsetType | None = UNSET
+    webhook_events: list[str] | UnsetType | None = UNSET
+    callback_url: str | UnsetType | None = UNSET
 
 
 class JobDraft(RequestDraft, kw_only=True, gc=False):
@@ -73,9 +78,7 @@ class JobDraft(RequestDraft, kw_only=True, gc=False):
 
 
 # Fields of the contract that this version does not have yet; they are refused by name.
-LATER: Final = frozenset(
-    {"requires_approval", "dedupe_key", "webhook_url", "webhook_headers", "webhook_events", "callback_url"}
-)
+LATER: Final = frozenset({"requires_approval", "dedupe_key"})
 
 
 class Defaults(msgspec.Struct, frozen=True):
@@ -116,6 +119,8 @@ def read_fields(
         problems += check_headers("headers", draft.headers)
     if draft.query:
         problems += check_size("query", draft.query)
+    if draft.webhook_headers:
+        problems += check_headers("webhook_headers", draft.webhook_headers)
     if draft.body is not UNSET or draft.json is not UNSET:
         fields |= content_fields(draft.body, draft.json, problems)
     return fields
@@ -132,6 +137,14 @@ def required(draft: JobDraft, problems: list[Problem]) -> None:
         and not at_fault & {"scheduled_at", "delay"}
     ):
         problems.append(Problem("scheduled_at", 'is required, or a delay such as "90s"'))
+    problems += told_somewhere(draft, at_fault)
+
+
+def told_somewhere(draft: RequestDraft, at_fault: Collection[str]) -> Iterator[Problem]:
+    """Yield what is wrong with a new webhook that says what to tell, and not to whom."""
+    says_what = draft.webhook_headers or draft.webhook_events
+    if says_what and draft.webhook_url in (UNSET, None) and "webhook_url" not in at_fault:
+        yield Problem("webhook_url", "is required with webhook_headers and webhook_events")
 
 
 def together(*, url: str, query: dict[str, str], scheduled_ms: int, expires_ms: int | None) -> Iterator[Problem]:
@@ -168,6 +181,20 @@ def _url(url: str | None) -> dict[str, Any]:
     if url is None:
         raise ValueError("is required")
     return {"url": url, "host": host_of(url)}
+
+
+def _told_url(name: str) -> Reader:
+    def read(url: str) -> dict[str, Any]:
+        host_of(url)
+        return {name: url}
+
+    return or_default(name, None, read)
+
+
+def _events(words: list[str]) -> dict[str, Any]:
+    if not words or not set(words) <= set(EVENTS):
+        raise ValueError(f"expected some of {', '.join(EVENTS)}")
+    return {"webhook_events": tuple(event for event in EVENTS if event in words)}
 
 
 def _at(text: str, now_ms: int) -> dict[str, Any]:
@@ -292,6 +319,10 @@ REQUEST: Final[Readers] = (
     ("tags", or_default("tags", (), _tags)),
     ("on_interrupt", or_default("on_interrupt", OnInterrupt.RETRY, lambda word: {"on_interrupt": OnInterrupt(word)})),
     ("success_statuses", or_default("success_statuses", ("2xx",), _success)),
+    ("webhook_url", _told_url("webhook_url")),
+    ("webhook_headers", or_default("webhook_headers", {}, lambda headers: {"webhook_headers": headers})),
+    ("webhook_events", or_default("webhook_events", ENDS, _events)),
+    ("callback_url", _told_url("callback_url")),
 )
 _JOB: Final[Readers] = (
     *REQUEST[:2],

@@ -70,6 +70,10 @@ MOST_CRASHES: Final = 3  # the one that led there, and two more are forgiven
 HELD_MS: Final = LAST_MS
 
 
+# Of which events of a job a webhook is told where nothing is said: its ends, whichever it comes to.
+ENDS: Final = ("completed", "failed", "cancelled")
+
+
 def lane_of(queue: str, host: str) -> str:
     """Return what limits a job together with others: its host, within its queue unless that is the default one."""
     return host if queue == DEFAULT_QUEUE else f"{queue}|{host}"
@@ -125,8 +129,14 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     source: Source = Source.API
     schedule_id: str | None = None
     slot_ms: int | None = None  # the due time of its schedule; None when it was asked for, or is a replay
-    has_references: bool = False  # url, headers, query and body may hold ${env:…} and ${file:…}
+    has_references: bool = False  # the URLs, headers, query and body may hold ${env:…} and ${file:…}
     buffer_id: str | None = None  # of an item
+
+    # who is told of it
+    webhook_url: str | None = None
+    webhook_headers: dict[str, str] = {}
+    webhook_events: tuple[str, ...] = ENDS
+    callback_url: str | None = None  # gets what the target answered
 
     @property
     def is_held(self) -> bool:

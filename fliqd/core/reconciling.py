@@ -4,11 +4,12 @@ An entry is known by its name. A schedule of that name that was made over the AP
 A one-time job runs once, ever: what is remembered of it outlives the job.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, Generic, Protocol, TypeVar
 
 import msgspec
 
+from fliqd.core.channels import DEFINED_OF_CHANNEL, Channel
 from fliqd.core.drafts import PAST_MS
 from fliqd.core.model import Job, JobStatus, Source
 from fliqd.core.schedule import DEFINED, Schedule
@@ -16,7 +17,7 @@ from fliqd.core.schedule import DEFINED, Schedule
 DEFINED_OF_JOB: Final = (
     "url", "host", "http_method", "headers", "query", "body", "body_is_json", "has_references", "timeout_ms",
     "max_retries", "backoff", "success_statuses", "on_interrupt", "queue", "description", "tags", "scheduled_ms",
-    "expires_ms",
+    "expires_ms", "webhook_url", "webhook_headers", "webhook_events", "callback_url",
 )  # fmt: skip
 
 
@@ -30,11 +31,19 @@ class DeclaredSchedule(msgspec.Struct, frozen=True):
     paused: bool | None
 
 
+class DeclaredChannel(msgspec.Struct, frozen=True):
+    """A channel as it shall be; `enabled` is None where the file does not say, and then the API decides."""
+
+    channel: Channel
+    enabled: bool | None
+
+
 class Declarations(msgspec.Struct, frozen=True):
     """Everything that a file declares, by the entries' order; of a job, its id and its times of life are not in it."""
 
     schedules: tuple[DeclaredSchedule, ...] = ()
     jobs: tuple[Job, ...] = ()
+    channels: tuple[DeclaredChannel, ...] = ()
 
 
 class DeclaredJob(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,62 +59,102 @@ class DeclaredJob(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Held(msgspec.Struct, frozen=True, kw_only=True):
-    """What the store holds: every schedule, and of declared jobs what is remembered and what is there."""
+    """What the store holds: schedules and channels all, and of declared jobs what is remembered and what is there."""
 
     schedules: Sequence[Schedule]
     remembered: Sequence[DeclaredJob]
     jobs: Mapping[str, Job]  # by id
+    channels: Sequence[Channel]
+
+
+class Named(Protocol):
+    """A thing that a file may declare."""
+
+    @property
+    def name(self) -> str | None: ...
+    @property
+    def source(self) -> Source: ...
+
+
+H = TypeVar("H", bound=Named)
+W = TypeVar("W")
+
+
+class Difference(msgspec.Struct, Generic[H, W], frozen=True, kw_only=True):
+    """What has to be done to things of one kind; pairs are (as it is, as it shall be)."""
+
+    create: tuple[W, ...] = ()
+    update: tuple[tuple[H, W], ...] = ()
+    delete: tuple[H, ...] = ()
+    unchanged: int = 0
 
 
 class Changes(msgspec.Struct, frozen=True, kw_only=True):
     """What has to be done; pairs are (as it is, as it shall be)."""
 
-    create: tuple[DeclaredSchedule, ...] = ()
-    update: tuple[tuple[Schedule, DeclaredSchedule], ...] = ()
-    delete: tuple[Schedule, ...] = ()
+    schedules: Difference[Schedule, DeclaredSchedule] = Difference()
+    channels: Difference[Channel, DeclaredChannel] = Difference()
     create_jobs: tuple[Job, ...] = ()
     update_jobs: tuple[tuple[Job, Job], ...] = ()
     cancel_jobs: tuple[Job, ...] = ()
     miss_jobs: tuple[Job, ...] = ()  # past when first seen
     forget_jobs: tuple[str, ...] = ()  # names
-    unchanged: int = 0
+    unchanged_jobs: int = 0
     notes: tuple[str, ...] = ()
+
+    @property
+    def unchanged(self) -> int:
+        """How many entries are as they shall be."""
+        return self.schedules.unchanged + self.channels.unchanged + self.unchanged_jobs
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing has to be done."""
-        return msgspec.structs.replace(self, unchanged=0, notes=()) == Changes()
+        named = (self.schedules, self.channels)
+        jobs = (self.create_jobs, self.update_jobs, self.cancel_jobs, self.miss_jobs, self.forget_jobs)
+        return not any(jobs) and not any(kind.create or kind.update or kind.delete for kind in named)
 
 
 def compare(declared: Declarations, held: Held, now_ms: int) -> Changes:
     """Return what brings the store from what it holds to what is declared."""
-    by_name = {schedule.name: schedule for schedule in held.schedules}
-    wanted = {entry.schedule.name for entry in declared.schedules}
-    create, update, same = [], [], 0
-    for entry in declared.schedules:
-        old = by_name.get(entry.schedule.name)
-        if old is None:
-            create.append(entry)
-        elif differs(old, entry):
-            update.append((old, entry))
-        else:
-            same += 1
-    jobs = _compare_jobs(declared.jobs, held, now_ms)
     return msgspec.structs.replace(
-        jobs,
-        create=tuple(create),
-        update=tuple(update),
-        delete=tuple(old for old in held.schedules if old.source is Source.CONFIG and old.name not in wanted),
-        unchanged=jobs.unchanged + same,
+        _compare_jobs(declared.jobs, held, now_ms),
+        schedules=compare_named({entry.schedule.name: entry for entry in declared.schedules}, held.schedules, differs),
+        channels=compare_named(
+            {entry.channel.name or "": entry for entry in declared.channels}, held.channels, channel_differs
+        ),
+    )
+
+
+def compare_named(declared: Mapping[str, W], held: Sequence[H], differ: Callable[[H, W], bool]) -> Difference[H, W]:
+    """Compare what is declared, by name, with what is held; `differ` tells whether one is not yet as declared."""
+    by_name: dict[str, H] = {}
+    for old in held:
+        if old.name is not None and (old.name not in by_name or old.source is Source.CONFIG):
+            by_name[old.name] = old
+    both = [(by_name[name], wanted) for name, wanted in declared.items() if name in by_name]
+    update = tuple(pair for pair in both if differ(*pair))
+    return Difference(
+        create=tuple(wanted for name, wanted in declared.items() if name not in by_name),
+        update=update,
+        delete=tuple(old for old in held if old.source is Source.CONFIG and old.name not in declared),
+        unchanged=len(both) - len(update),
     )
 
 
 def differs(old: Schedule, entry: DeclaredSchedule) -> bool:
     """Tell whether a schedule is not yet as declared."""
-    new = entry.schedule
-    if old.source is not Source.CONFIG or entry.paused not in (None, old.paused_ms is not None):
-        return True
-    return any(getattr(old, name) != getattr(new, name) for name in DEFINED)
+    paused = old.paused_ms is not None
+    return _is_other(old, entry.schedule, DEFINED) or entry.paused not in (None, paused)
+
+
+def channel_differs(old: Channel, entry: DeclaredChannel) -> bool:
+    """Tell whether a channel is not yet as declared."""
+    return _is_other(old, entry.channel, DEFINED_OF_CHANNEL) or entry.enabled not in (None, old.enabled)
+
+
+def _is_other(old: Named, new: Named, defined: Sequence[str]) -> bool:
+    return old.source is not Source.CONFIG or any(getattr(old, name) != getattr(new, name) for name in defined)
 
 
 def _compare_jobs(declared: Sequence[Job], held: Held, now_ms: int) -> Changes:
@@ -139,7 +188,7 @@ def _compare_jobs(declared: Sequence[Job], held: Held, now_ms: int) -> Changes:
         cancel_jobs=tuple(waiting),
         # What never ran may be declared again.
         forget_jobs=tuple(memory.name for memory in gone if memory.name in never),
-        unchanged=same,
+        unchanged_jobs=same,
         notes=tuple(notes),
     )
 

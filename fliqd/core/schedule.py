@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from fliqd.core.model import Job, JobStatus, OnInterrupt, Source, lane_of
+from fliqd.core.model import ENDS, Job, JobStatus, OnInterrupt, Source, lane_of
 from fliqd.core.occurrences import DstPolicy, Gap, Overlap
 from fliqd.core.retry import Backoff
 from fliqd.core.timing import IntervalRule, Timing, cron_rule, jitter_of
@@ -91,7 +91,7 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     query: dict[str, str] = {}
     body: bytes | None = None
     body_is_json: bool = False
-    has_references: bool = False  # url, headers, query and body may hold ${env:…} and ${file:…}
+    has_references: bool = False  # the URLs, headers, query and body may hold ${env:…} and ${file:…}
     timeout_ms: int = 30_000
     max_retries: int = 0
     backoff: Backoff = Backoff()
@@ -116,6 +116,12 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     last_run_ms: int | None = None
     last_status: JobStatus | None = None
 
+    # who is told of its jobs
+    webhook_url: str | None = None
+    webhook_headers: dict[str, str] = {}
+    webhook_events: tuple[str, ...] = ENDS
+    callback_url: str | None = None  # gets what the target answered
+
     @property
     def status(self) -> ScheduleStatus:
         if self.paused_ms is not None:
@@ -127,6 +133,7 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 TAKEN: Final = (
     "dialect", "token_id", "url", "host", "http_method", "headers", "query", "body", "body_is_json", "has_references",
     "timeout_ms", "max_retries", "backoff", "success_statuses", "on_interrupt", "queue", "name", "description", "tags",
+    "webhook_url", "webhook_headers", "webhook_events", "callback_url",
 )  # fmt: skip
 TIMING: Final = (
     "cron", "every_ms", "timezone", "dst_gap", "dst_overlap", "starts_ms", "ends_ms", "max_runs", "jitter_ms",

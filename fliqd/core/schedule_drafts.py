@@ -16,6 +16,7 @@ from fliqd.core.drafts import (
     RequestDraft,
     or_default,
     read_fields,
+    told_somewhere,
     whole_url,
 )
 from fliqd.core.durations import format_duration, parse_duration
@@ -76,6 +77,7 @@ def required_of_schedule(draft: ScheduleDraft, problems: list[Problem]) -> None:
         problems.append(Problem("url", "is required"))
     if draft.cron in (UNSET, None) and draft.every in (UNSET, None) and not at_fault & {"cron", "every"}:
         problems.append(Problem("cron", 'is required, such as "0 3 * * *", or every, such as "15m"'))
+    problems += told_somewhere(draft, at_fault)
 
 
 def has_rule(schedule: Schedule) -> Iterator[Problem]:

@@ -7,6 +7,8 @@ from typing import Final
 import structlog
 
 from fliqd.clock import Clock
+from fliqd.core.messages import STORE
+from fliqd.engine.alerts import Alerts
 from fliqd.errors import UnavailableError
 from fliqd.store.base import Store
 
@@ -30,7 +32,8 @@ class Retention:
 class Janitor:
     """Sweeps when there is reason to; asked now and then (`look`), it does nothing by itself."""
 
-    def __init__(self, *, store: Store, clock: Clock, retention: Retention) -> None:
+    def __init__(self, *, store: Store, clock: Clock, retention: Retention, alerts: Alerts) -> None:
+        self._alerts = alerts
         self._store = store
         self._clock = clock
         self._retention = retention
@@ -68,10 +71,17 @@ class Janitor:
             count = await self._store.delete_finished(before_ms=None, limit=BATCH)
             forgotten = count or await self._store.schedules.forget(before_ms=now_ms, limit=BATCH)
             if not forgotten:
-                log.warning("janitor.no_room", used=await self._store.used_bytes(), allowed=self._retention.max_bytes)
+                used, allowed = await self._store.used_bytes(), self._retention.max_bytes
+                log.warning("janitor.no_room", used=used, allowed=allowed)
+                problem = (
+                    f"{used} of the {allowed} bytes that retention.max_db_size allows hold jobs that have not ended"
+                )
+                self._alerts.raise_(STORE, "retention.max_db_size", {"problem": problem, "used": used})
                 break
             deleted += count
             await asyncio.sleep(PAUSE_S)
+        else:
+            self._alerts.clear(STORE, "retention.max_db_size")
         if deleted:
             log.info("janitor.swept", jobs=deleted, db_bytes=self._store.size_bytes())
         await self._forget_before(now_ms - self._retention.finished_ms)
@@ -88,8 +98,8 @@ class Janitor:
         return deleted
 
     async def _forget_before(self, before_ms: int) -> None:
-        """Delete notes of missed runs, and deleted schedules of which nothing is left."""
-        forget = self._store.schedules.forget
-        while (count := await forget(before_ms=before_ms, limit=BATCH)) == BATCH:
-            log.debug("janitor.forgot", missed=count)
-            await asyncio.sleep(PAUSE_S)
+        """Delete notes of missed runs, deleted schedules of which nothing is left, and what has been told."""
+        for forget in (self._store.schedules.forget, self._store.outbox.forget):
+            while (count := await forget(before_ms=before_ms, limit=BATCH)) == BATCH:
+                log.debug("janitor.forgot", rows=count)
+                await asyncio.sleep(PAUSE_S)

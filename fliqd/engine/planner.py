@@ -11,7 +11,7 @@ import structlog
 from fliqd.clock import Clock
 from fliqd.core.accounting import account, next_run_ms
 from fliqd.core.due_heap import DueEntry
-from fliqd.core.schedule import Schedule, WhileRunning, fault_of
+from fliqd.core.schedule import MissedReason, Schedule, WhileRunning, fault_of
 from fliqd.engine.scheduler import SCHEDULES_LEAD_MS
 from fliqd.errors import FliqdError, StoreIOError, StoreUnusableError, UnavailableError
 from fliqd.store.base import Schedules, Step
@@ -20,6 +20,7 @@ log = structlog.get_logger()
 
 BATCH: Final = 100  # schedules a transaction: a create may have to wait for it
 FAR_MS: Final = 3 * 3_600_000  # ahead of the clock: then the clock was wrong when the schedule got there
+TOO_LATE: Final = (MissedReason.MISFIRE, MissedReason.EXPIRED)  # nobody has asked for these not to run
 BACK_OFF_S: Final = 1.0  # after the store could not write, before it is asked again
 
 
@@ -37,7 +38,9 @@ class Planner:
         clock: Clock,
         new_ulid: Callable[[], str],
         give_back: Callable[[Sequence[DueEntry]], None],
+        on_missed: Callable[[Mapping[str, int]], None],
     ) -> None:
+        self._on_missed = on_missed
         self._store = store
         self._clock = clock
         self._new_ulid = new_ulid
@@ -114,12 +117,17 @@ class Planner:
             return
         # Ten thousand due at once are a second of arithmetic, which the loop has not.
         steps = await asyncio.to_thread(lambda: [self.step(schedule, now_ms) for schedule in schedules])
+        late: dict[str, int] = {}
         for step, result in zip(steps, await self._take(steps), strict=True):
             if result is not None and result.error is not None:
                 log.error("schedule.parked", schedule_id=result.id, name=result.name, error=result.error)
             elif result is not None and step.due is not None and step.due.missed:
                 count = sum(missed.count for missed in step.due.missed)
                 log.warning("schedule.missed", schedule_id=result.id, name=result.name, count=count)
+                if misfired := sum(one.count for one in step.due.missed if one.reason in TOO_LATE):
+                    late[result.name] = misfired
+        if late:
+            self._on_missed(late)
 
     async def _take(self, steps: Sequence[Step]) -> Sequence[Schedule | None]:
         """Have the store take steps; one that it cannot take is parked, and takes no other along."""

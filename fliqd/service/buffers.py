@@ -9,7 +9,7 @@ from msgspec import UNSET
 from fliqd.clock import Clock
 from fliqd.core import lifecycle
 from fliqd.core.buffers import BUFFER_ORDER, Buffer, BufferDraft, ItemDraft, buffer_fields, item_of
-from fliqd.core.drafts import MAX_KEY, Defaults, content_fields, in_order, whole_url
+from fliqd.core.drafts import MAX_KEY, Defaults, content_fields, in_order, told_somewhere, whole_url
 from fliqd.core.headers import check_headers
 from fliqd.core.model import HELD_MS, Execution, Job, JobStatus, Source
 from fliqd.core.pacing import Bucket, filled
@@ -61,6 +61,7 @@ class BufferService:
             for name in ("url", "name")
             if getattr(asked.draft, name) in (UNSET, None) and name not in at_fault
         ]
+        problems += told_somewhere(asked.draft, at_fault)
         if problems:
             raise InvalidError(in_order(problems, BUFFER_ORDER))
         for name in ("timeout_ms", "backoff"):

@@ -6,12 +6,22 @@ import msgspec
 
 from fliqd.clock import Clock
 from fliqd.core import lifecycle
+from fliqd.core.channels import Channel
 from fliqd.core.model import Job, Source
-from fliqd.core.reconciling import DEFINED_OF_JOB, Changes, Declarations, DeclaredJob, DeclaredSchedule, Held, compare
+from fliqd.core.reconciling import (
+    DEFINED_OF_JOB,
+    Changes,
+    Declarations,
+    DeclaredChannel,
+    DeclaredJob,
+    DeclaredSchedule,
+    Held,
+    compare,
+)
 from fliqd.core.schedule import DEFINED, Schedule
 from fliqd.errors import ConflictError
 from fliqd.service.schedules import ScheduleService, planned, started
-from fliqd.store.base import Reconciliation, Schedules, Step
+from fliqd.store.base import AlertStore, Reconciliation, Schedules, Step
 
 TRIES = 10  # what is compared may change meanwhile, not ten times
 
@@ -20,9 +30,16 @@ class Reconciler:
     """Compares, and carries out what the comparison says in one transaction."""
 
     def __init__(
-        self, *, store: Schedules, schedules: ScheduleService, clock: Clock, new_ulid: Callable[[], str]
+        self,
+        *,
+        store: Schedules,
+        alerts: AlertStore,
+        schedules: ScheduleService,
+        clock: Clock,
+        new_ulid: Callable[[], str],
     ) -> None:
         self._store = store
+        self._alerts = alerts
         self._schedules = schedules
         self._clock = clock
         self._new_ulid = new_ulid
@@ -31,7 +48,12 @@ class Reconciler:
         """Return what would change."""
         remembered = await self._store.declared()
         jobs = await self._store.jobs([memory.job_id for memory in remembered if memory.job_id is not None])
-        held = Held(schedules=await self._store.all(), remembered=remembered, jobs={job.id: job for job in jobs})
+        held = Held(
+            schedules=await self._store.all(),
+            remembered=remembered,
+            jobs={job.id: job for job in jobs},
+            channels=self._alerts.channels(),
+        )
         return compare(declared, held, self._clock.now_ms())
 
     async def apply(self, declared: Declarations) -> Changes:
@@ -41,6 +63,10 @@ class Reconciler:
             if changes.is_empty or await self._store.reconcile(self._transaction(changes)):
                 return changes
         raise ConflictError("what the file declares changes all the time; try again", "busy")
+
+    def declared_channels(self) -> list[str]:
+        """Return the names of the channels that a file has declared."""
+        return [one.name or "" for one in self._alerts.channels() if one.source is Source.CONFIG]
 
     async def declared_schedules(self) -> list[str]:
         """Return the names of the schedules that a file has declared."""
@@ -63,10 +89,15 @@ class Reconciler:
         updated = [(old, _edited(old, wanted, now_ms)) for old, wanted in changes.update_jobs]
         cancelled = [(old, lifecycle.cancel(old, now_ms)) for old in changes.cancel_jobs]
         return Reconciliation(
-            create=tuple(self._new(entry, now_ms) for entry in changes.create),
+            create=tuple(self._new(entry, now_ms) for entry in changes.schedules.create),
             steps=(
-                *(self._step(old, entry, now_ms) for old, entry in changes.update),
-                *(self._schedules.deleting(old, now_ms) for old in changes.delete),
+                *(self._step(old, entry, now_ms) for old, entry in changes.schedules.update),
+                *(self._schedules.deleting(old, now_ms) for old in changes.schedules.delete),
+            ),
+            channels=(
+                *((None, self._channel(None, entry, now_ms)) for entry in changes.channels.create),
+                *((old, self._channel(old, entry, now_ms)) for old, entry in changes.channels.update),
+                *((old, None) for old in changes.channels.delete),
             ),
             create_jobs=tuple(made),
             change_jobs=(*updated, *cancelled),
@@ -84,6 +115,13 @@ class Reconciler:
         fields = {name: getattr(entry.schedule, name) for name in DEFINED}
         fields["source"] = Source.CONFIG
         return self._schedules.edit(old, fields, now_ms, paused=entry.paused, may_be_over=True)
+
+    def _channel(self, old: Channel | None, entry: DeclaredChannel, now_ms: int) -> Channel:
+        wanted = msgspec.structs.replace(entry.channel, updated_ms=now_ms)
+        enabled = entry.enabled if entry.enabled is not None else old is None or old.enabled
+        if old is None:
+            return msgspec.structs.replace(wanted, id=f"alt_{self._new_ulid()}", created_ms=now_ms, enabled=enabled)
+        return msgspec.structs.replace(wanted, pk=old.pk, id=old.id, created_ms=old.created_ms, enabled=enabled)
 
     def _born(self, job: Job, now_ms: int) -> Job:
         return msgspec.structs.replace(

@@ -8,15 +8,18 @@ Raised by any of them: `UnavailableError` when the disk is full or locked (nothi
 `StoreIOError` when the disk failed.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import msgspec
 
 from fliqd.core.accounting import Account
 from fliqd.core.buffers import Buffer
+from fliqd.core.channels import Channel
+from fliqd.core.deliveries import Delivery, DeliveryStatus, Tried
 from fliqd.core.delivery import Timings
 from fliqd.core.due_heap import DueEntry
+from fliqd.core.incidents import Incident
 from fliqd.core.model import Execution, Job, JobStatus, Source
 from fliqd.core.queues import Queue
 from fliqd.core.reconciling import DeclaredJob
@@ -97,6 +100,13 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     jobs: tuple[Job, ...] = ()
 
 
+class DeliveryFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which notices a list shows; None leaves a condition out."""
+
+    status: DeliveryStatus | None = None
+    job_id: str | None = None
+
+
 class Reconciliation(msgspec.Struct, frozen=True, kw_only=True):
     """What makes the store hold what the configuration file declares: done as a whole, or not at all."""
 
@@ -106,6 +116,7 @@ class Reconciliation(msgspec.Struct, frozen=True, kw_only=True):
     change_jobs: tuple[tuple[Job, Job], ...] = ()  # as it was read, as it shall be
     remember: tuple[DeclaredJob, ...] = ()
     forget: tuple[str, ...] = ()  # names
+    channels: tuple[tuple[Channel | None, Channel | None], ...] = ()  # None: it is new, or shall go
 
 
 class Token(msgspec.Struct, frozen=True, kw_only=True):
@@ -245,6 +256,59 @@ class Schedules(Protocol):
         """Delete up to `limit` notes of missed runs that are older, and deleted schedules of which nothing is left."""
 
 
+class Outbox(Protocol):
+    """What is on its way to those who are told of jobs.
+
+    A notice is written in the transaction of what it tells. What one job tells by one way (webhook, callback) leaves in
+    order: the next one only once the one before has ended, delivered or given up.
+    """
+
+    def on_due(self, listener: Callable[[Sequence[DueEntry]], None]) -> None:
+        """Have `listener` told, after each commit, of every notice that has come to wait for an instant."""
+
+    async def due_page(
+        self, *, start: tuple[int, int], limit: int, until_ms: int | None = None, lane: str | None = None
+    ) -> list[DueEntry]:
+        """Return pending notices from `start` (due_ms, pk) on, inclusive, in due order."""
+
+    async def claim(self, pks: Sequence[int], *, owner: str, until_ms: int) -> list[Delivery]:
+        """Begin a try of each that is pending and due by then; return them. One that is not back was not."""
+
+    async def finish(self, end: Tried) -> None:
+        """Write down what a try came to, unless it was not its owner's any more."""
+
+    async def hand_back(self, *, now_ms: int) -> int:
+        """Have all that are under way due again at once, their try not counted; return how many."""
+
+    async def pull(self, *, by_ms: int, now_ms: int) -> None:
+        """Have those that wait for another try wait `by_ms` less, as `Store.pull_retries` does for jobs."""
+
+    async def page(self, where: DeliveryFilter, *, before_pk: int | None, limit: int) -> tuple[list[Delivery], bool]:
+        """Return up to `limit` notices, newest first, written before that one, and whether there are more."""
+
+    async def forget(self, *, before_ms: int, limit: int) -> int:
+        """Delete up to `limit` notices that ended before then; return how many."""
+
+
+class AlertStore(Protocol):
+    """Where alerts go, and what they are about."""
+
+    def channels(self) -> Sequence[Channel]:
+        """Return every channel as the last commit has left it, oldest first."""
+
+    async def add(self, channel: Channel) -> Channel:
+        """Add a channel; raise ConflictError when there are too many."""
+
+    async def change(self, channel_id: str, change: Callable[[Channel], Channel | None]) -> None:
+        """Replace a channel by `change(channel)`, None to delete it. `change` may raise. Raises NotFoundError."""
+
+    async def incidents(self) -> list[Incident]:
+        """Return every incident that is kept."""
+
+    async def keep(self, incidents: Sequence[Incident], forget: Collection[tuple[str, str]] = ()) -> None:
+        """Write incidents as they stand, and delete those of these kinds and subjects."""
+
+
 class Store(Protocol):
     """One daemon's view of the jobs."""
 
@@ -255,6 +319,17 @@ class Store(Protocol):
     @property
     def buffers(self) -> Buffers:
         """The buffers, and the limits of queues."""
+
+    @property
+    def outbox(self) -> Outbox:
+        """What is told of them."""
+
+    @property
+    def alerts(self) -> AlertStore:
+        """What is told of what goes wrong."""
+
+    def on_ended(self, listener: Callable[[Sequence[Job], Collection[str]], None]) -> None:
+        """Have `listener` told, after each commit, of jobs that have failed and hosts that have answered well."""
 
     def on_due(self, listener: Callable[[Sequence[DueEntry]], None]) -> None:
         """Have `listener` told, after each commit, of every job that has come to wait for an instant.

@@ -2,11 +2,12 @@
 
 import asyncio
 import json
+from typing import Any
 
 import pytest
 
 from fliqd.api import requests, server
-from tests.support import RunningDaemon
+from tests.support import RunningDaemon, until
 
 
 async def test_nothing_without_a_token(fliqd: RunningDaemon) -> None:
@@ -56,7 +57,12 @@ async def test_refusals_of_the_router_have_the_shape_too(
 
 async def test_status(fliqd: RunningDaemon) -> None:
     job = await fliqd.create(url="http://127.0.0.1:9/", delay="1h")
-    status = (await fliqd("GET", "/v1/status")).body
+
+    async def knows() -> dict[str, Any] | None:
+        answer: dict[str, Any] = (await fliqd("GET", "/v1/status")).body
+        return answer if answer["next_due_at"] else None  # the due window is being read at the start
+
+    status = await until(knows, "the due window")
     assert (status["status"], status["in_flight"], status["next_due_at"]) == ("ok", 0, job["scheduled_at"])
     assert status["store"]["bytes"] > 0
     assert status == (await fliqd("GET", "/status")).body

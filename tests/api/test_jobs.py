@@ -30,6 +30,10 @@ async def test_a_created_job_shows_all_its_fields(fliqd: RunningDaemon) -> None:
         "tags": ["a", "b"],
         "on_interrupt": "fail",
         "success_statuses": ["2xx", 409],
+        "webhook_url": URL + "told?a=1",
+        "webhook_headers": {"Authorization": "Bearer s3cret"},
+        "webhook_events": ["started", "failed"],
+        "callback_url": URL + "answer",
     }
     job = await fliqd.create(**given)
     assert JOB_ID.fullmatch(job["id"])
@@ -112,7 +116,13 @@ WRONG = [
     ({"success_statuses": []}, "invalid_success_statuses", "2xx"),
     ({"success_statuses": [600]}, "invalid_success_statuses", "2xx"),
     ({"schedled_at": FUTURE}, "unknown_field", 'did you mean "scheduled_at"?'),
-    ({"webhook_url": URL}, "unknown_field", "not available in this version"),
+    ({"dedupe_key": "k"}, "unknown_field", "not available in this version"),
+    ({"webhook_url": "ftp://a/"}, "invalid_webhook_url", "http"),
+    ({"callback_url": "http://a b/"}, "invalid_callback_url", "space"),
+    ({"webhook_url": URL, "webhook_headers": {"Host": "a"}}, "invalid_webhook_headers", "set by fliqd"),
+    ({"webhook_url": URL, "webhook_events": ["ended"]}, "invalid_webhook_events", "started, retrying, completed"),
+    ({"webhook_url": URL, "webhook_events": []}, "invalid_webhook_events", "started, retrying, completed"),
+    ({"webhook_events": ["failed"]}, "invalid_webhook_url", "required"),
 ]
 
 

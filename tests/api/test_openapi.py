@@ -84,6 +84,11 @@ OF_QUEUES: list[Call] = [
     ("GET", "/v1/queues", None), ("PUT", "/v1/queues/{name}", {"concurrency": 2}), ("GET", "/v1/queues/{name}", None),
     ("POST", "/v1/queues/{name}/pause", None), ("POST", "/v1/queues/{name}/resume", None),
 ]  # fmt: skip
+OF_ALERTS: list[Call] = [
+    ("GET", "/v1/alerts", None), ("GET", "/v1/alerts/{id}", None), ("PATCH", "/v1/alerts/{id}", {"enabled": False}),
+    ("POST", "/v1/alerts/{id}/test", None), ("DELETE", "/v1/alerts/{id}", None), ("GET", "/v1/alerts/{id}", None),
+    ("GET", "/v1/webhooks/deliveries", None),
+]  # fmt: skip
 OF_THE_REST: list[Call] = [
     ("GET", "/v1/tokens", None), ("GET", "/v1/config", None), ("POST", "/v1/config/reload", None),
     ("POST", "/v1/config/diff", {"config": ""}), ("POST", "/v1/config/diff", {"config": "x"}),
@@ -99,12 +104,13 @@ async def test_answers_are_as_told(fliqd: RunningDaemon, target: Target) -> None
     job = await call("POST", "/v1/jobs", {"url": target.url, "delay": 0, "json": None})
     await fliqd.until(job["id"], "success")
     batch = await call("POST", "/v1/jobs/batch", {"jobs": [{"url": target.url, "delay": "1h"}]})
-    failed = await call("POST", "/v1/jobs", {"url": target.url, "delay": 0})
+    failed = await call("POST", "/v1/jobs", {"url": target.url, "delay": 0, "webhook_url": target.url})
     await fliqd.until(failed["id"], "failed")
     await call("POST", "/v1/jobs/{id}/replay", id=failed["id"])
     schedule = await call("POST", "/v1/schedules", {"url": target.url, "every": "1h"})
     buffer = await call("POST", "/v1/buffers", {"url": target.url, "name": "b", "paused": True})
     item = await call("POST", "/v1/buffers/{id}/items", {"body": "x"}, id=buffer["id"])
+    channel = await call("POST", "/v1/alerts", {"type": "webhook", "target": target.url})
     token = await call("POST", "/v1/tokens", {"name": "t"})
     await call("DELETE", "/v1/tokens/{id}", id=token["id"])
     for calls, ids in (
@@ -112,6 +118,7 @@ async def test_answers_are_as_told(fliqd: RunningDaemon, target: Target) -> None
         (OF_SCHEDULES, {"id": schedule["id"]}),
         (OF_BUFFERS, {"id": buffer["id"], "item_id": item["id"]}),
         (OF_QUEUES, {"name": "mail"}),
+        (OF_ALERTS, {"id": channel["id"]}),
         (OF_THE_REST, {}),
     ):
         for method, path, body in calls:

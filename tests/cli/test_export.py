@@ -149,6 +149,7 @@ HEAD, END = '{"kind":"export","format":1}', '{"kind":"end","jobs":1}'
         ([HEAD, '{"kind":"job","job":[]}', END], 1, "line 2: is no line of an export"),
         ([HEAD, '{"kind":"song","song":{}}', END], 1, "line 2: has the kind 'song'"),
         ([HEAD, a_line(headers={"Authorization": "***"}), END], 1, "line 2: headers.Authorization: was masked"),
+        ([HEAD, a_line(webhook_headers={"X-Token": "***"}), END], 1, "line 2: webhook_headers.X-Token: was masked"),
         ([HEAD, a_line(scheduled_at="yesterday"), END], 1, "line 2: expected an RFC 3339 time"),
         ([], 1, "was cut off"),
     ],

@@ -1,6 +1,7 @@
 """Buffers through the API: order, pace, pauses, and what holds the line."""
 
 import asyncio
+import json
 from collections import Counter
 from datetime import timedelta
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from tests.support import FakeClock, RunningDaemon, Target, until
+from tests.support import FakeClock, RunningDaemon, Target, serve_target, until
 
 
 async def a_buffer(fliqd: RunningDaemon, target: Target, **asked: Any) -> str:
@@ -169,3 +170,35 @@ async def test_items_are_no_jobs(fliqd: RunningDaemon, target: Target) -> None:
     await ended(fliqd, path, 1)
     assert [shown["id"] for shown in (await fliqd("GET", "/v1/jobs")).body["jobs"]] == [job["id"]]
     assert [shown["id"] for shown in (await fliqd("GET", f"{path}/items")).body["items"]] == [item["id"]]
+
+
+async def test_items_tell_what_becomes_of_them_as_jobs_do(fliqd: RunningDaemon, target: Target) -> None:
+    async with serve_target() as told, serve_target() as people:
+        await fliqd("POST", "/v1/alerts", {"type": "webhook", "target": people.url})
+        webhook = {
+            "webhook_url": told.url,
+            "webhook_headers": {"X-Token": "t"},
+            "webhook_events": ["started", "failed"],
+        }
+        path = await a_buffer(fliqd, target, max_retries=0, **webhook, callback_url=told.url + "/answer")
+        shown = (await fliqd("GET", path)).body
+        assert {name: shown[name] for name in webhook} == webhook
+        target.answers.append(500)
+        [item] = await push(fliqd, path, "a")
+        hits = await told.received(3)
+        answer = next(json.loads(hit.body) for hit in hits if hit.path == "/hook/answer")
+        assert (answer["job_id"], answer["status"]) == (item["id"], 500)
+        events = [json.loads(hit.body)["event"] for hit in hits if hit.headers.get("X-Token") == "t"]
+        assert events == ["job.started", "job.failed"]
+        [alert] = await people.received(1)
+        document = json.loads(alert.body)
+        assert (document["resource_type"], document["resource_id"]) == ("buffer_item", item["id"])
+
+
+async def test_a_webhook_of_a_buffer_says_to_whom(fliqd: RunningDaemon, target: Target) -> None:
+    answer = await fliqd("POST", "/v1/buffers", {"name": "b", "url": target.url, "webhook_events": ["failed"]})
+    assert [problem["field"] for problem in answer.body["error"]["details"]] == ["webhook_url"]
+    path = await a_buffer(fliqd, target, webhook_url=target.url)
+    assert (await fliqd("PATCH", path, {"webhook_url": None, "callback_url": target.url})).status == 200
+    shown = (await fliqd("GET", path)).body
+    assert (shown["webhook_url"], shown["callback_url"]) == (None, target.url)

@@ -1,6 +1,7 @@
 """Room is made in time: by age, number and size; and what happens when there is none."""
 
 import asyncio
+import json
 from datetime import timedelta
 from typing import Any
 
@@ -83,6 +84,28 @@ async def test_by_size_and_when_that_does_not_help(fliqd: RunningDaemon, target:
 
 async def idle(fliqd: RunningDaemon) -> bool | None:
     return (await fliqd("GET", "/v1/status")).body["in_flight"] == 0 or None
+
+
+@pytest.mark.parametrize("env", [{"max_db_size": "2MiB"}], indirect=True)
+async def test_a_store_that_no_sweep_helps_is_told(fliqd: RunningDaemon, target: Target) -> None:
+    """Once, however often it is swept; and once more when there is room."""
+    assert fliqd.daemon is not None
+    await fliqd("POST", "/v1/alerts", {"type": "webhook", "target": target.url})
+    for _ in range(10):
+        await fliqd.create(url="http://127.0.0.1:9/", delay="1h", body=BIG)
+    sweeps = 0
+    for _ in range(2):
+        fliqd.clock.advance(timedelta(minutes=2))
+        await fliqd.create(url="http://127.0.0.1:9/", delay="2h")
+        sweeps += await fliqd.daemon._janitor.sweep()  # noqa: SLF001 -- now, not at a beat
+        await target.received(1)
+    for job in (await fliqd("GET", "/v1/jobs?limit=100")).body["jobs"]:
+        await fliqd("DELETE", f"/v1/jobs/{job['id']}")
+    assert await fliqd.daemon._janitor.sweep() > sweeps == 0  # noqa: SLF001 -- likewise
+    events = [json.loads(hit.body) for hit in await target.received(2)]
+    assert [event["event"] for event in events] == ["store_full", "recovered"]
+    assert events[0]["subject"] == events[1]["subject"] == "retention.max_db_size"
+    assert "2097152 bytes that retention.max_db_size allows" in events[0]["message"]
 
 
 async def settled(fliqd: RunningDaemon) -> bool | None:

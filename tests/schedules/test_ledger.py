@@ -149,10 +149,13 @@ def world(runner: asyncio.Runner) -> Iterator[World]:
             durability="normal",  # thousands of commits, and no power cut
             max_bytes=2**40,
             new_execution_id=lambda: f"exec_{next(numbers)}",
+            new_event_id=lambda: f"evt_{next(numbers)}",
             on_fatal=print,
         )
         more: dict[str, Any] = {"store": store.schedules, "clock": clock, "new_ulid": lambda: f"{next(numbers):026d}"}
-        return World(store, clock, ScheduleService(**more, defaults=Defaults), Planner(**more, give_back=print))
+        return World(
+            store, clock, ScheduleService(**more, defaults=Defaults), Planner(**more, give_back=print, on_missed=print)
+        )
 
     with TemporaryDirectory() as folder:
         made = runner.run(opened(Path(folder)))

@@ -23,7 +23,7 @@ async def test_a_clock_that_is_set_back_meanwhile_loses_no_schedule(tmp_path: Pa
     clock, numbers = FakeClock(), count(1)
     more: dict[str, Any] = {"store": store.schedules, "clock": clock, "new_ulid": lambda: f"{next(numbers):026d}"}
     given_back: list[DueEntry] = []
-    planner = Planner(**more, give_back=given_back.extend)
+    planner = Planner(**more, give_back=given_back.extend, on_missed=print)
     made = await ScheduleService(**more, defaults=Defaults).create(
         AskedSchedule(ScheduleDraft(url="http://a/", every="1m"))
     )

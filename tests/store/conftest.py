@@ -29,5 +29,6 @@ async def open_sqlite(path: Path, failures: list[FliqdError]) -> SqliteStore:
         durability="full",
         max_bytes=2**40,
         new_execution_id=lambda: f"exec_{next(numbers)}",
+        new_event_id=lambda: f"evt_{next(numbers)}",
         on_fatal=failures.append,
     )

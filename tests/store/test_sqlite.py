@@ -95,6 +95,28 @@ async def test_the_due_window_is_read_from_the_index_alone(path: Path, name: str
     assert "TEMP B-TREE" not in plan
 
 
+@pytest.mark.parametrize(
+    ("name", "more", "index"),
+    [
+        ("outbox_due_page", "", "COVERING INDEX outbox_due"),
+        ("outbox_due_page_of_lane", "", "COVERING INDEX outbox_due"),
+        ("outbox_newest_first", "AND status = :status AND status <> 'delivered'", "INDEX outbox_status"),
+        ("outbox_newest_first", "AND job_id = :job_id", "INDEX outbox_job"),
+        ("outbox_release", "", "INDEX outbox_job"),
+        ("outbox_hand_back", "", "INDEX outbox_owner"),
+    ],
+)
+async def test_the_outbox_is_never_gone_through(path: Path, name: str, more: str, index: str) -> None:
+    await (await open_sqlite(path, [])).close()
+    plain = sqlite3.connect(path)
+    sql = queries.load()[name].replace("/* more */", more)
+    values = dict.fromkeys(re.findall(r":(\w+)", sql))
+    plan = " ".join(row[3] for row in plain.execute("EXPLAIN QUERY PLAN " + sql, values))
+    plain.close()
+    assert index in plan, plan
+    assert "TEMP B-TREE" not in plan
+
+
 @pytest.mark.parametrize("name", ["jobs_settle", "executions_close"])
 async def test_what_has_ended_is_found_by_its_key(path: Path, name: str) -> None:
     """Not by going through all jobs, nor through all that are running."""

@@ -18,8 +18,9 @@ INSERT INTO job (
     pk, id, dialect, token_id, status, url, host, lane, http_method, headers, query, body, body_is_json, timeout_ms,
     max_retries, backoff, success_statuses, on_interrupt, queue, name, description, tags, idempotency_key, replay_of,
     scheduled_ms, expires_ms, created_ms, updated_ms, started_ms, finished_ms, next_attempt_ms, due_ms, owner, executions,
-    attempts, crashes, last_status_code, last_error, source, schedule_id, slot_ms, has_references, buffer_id
-) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+    attempts, crashes, last_status_code, last_error, source, schedule_id, slot_ms, has_references, buffer_id,
+    webhook_url, webhook_headers, webhook_events, callback_url
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: job_replace
 -- The new values in the order of job_insert, then the state that was read: no row if it has moved on.
@@ -27,8 +28,9 @@ UPDATE job
    SET (pk, id, dialect, token_id, status, url, host, lane, http_method, headers, query, body, body_is_json, timeout_ms,
         max_retries, backoff, success_statuses, on_interrupt, queue, name, description, tags, idempotency_key, replay_of,
         scheduled_ms, expires_ms, created_ms, updated_ms, started_ms, finished_ms, next_attempt_ms, due_ms, owner, executions,
-        attempts, crashes, last_status_code, last_error, source, schedule_id, slot_ms, has_references, buffer_id)
-     = (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+        attempts, crashes, last_status_code, last_error, source, schedule_id, slot_ms, has_references, buffer_id,
+        webhook_url, webhook_headers, webhook_events, callback_url)
+     = (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
  WHERE pk = ? AND status = ? AND executions = ?
 RETURNING pk;
 
@@ -87,7 +89,8 @@ SELECT json_group_array(json_array(
        max_retries, backoff, success_statuses, on_interrupt,
        queue, name, description, tags, idempotency_key, replay_of, scheduled_ms, expires_ms, created_ms, :now_ms,
        coalesce(started_ms, :now_ms), finished_ms, NULL, next_attempt_ms, :owner, executions + 1, attempts, crashes,
-       last_status_code, last_error, source, schedule_id, slot_ms, has_references, buffer_id))
+       last_status_code, last_error, source, schedule_id, slot_ms, has_references, buffer_id,
+       webhook_url, webhook_headers, webhook_events, callback_url))
   FROM job
  WHERE pk IN (SELECT value FROM json_each(:pks))
    AND status = 'scheduled' AND next_attempt_ms <= :until_ms
@@ -204,7 +207,7 @@ DELETE FROM job
         WHERE finished_ms IS NOT NULL AND (:before_ms IS NULL OR finished_ms < :before_ms)
         ORDER BY finished_ms
         LIMIT :limit)
-RETURNING pk;
+RETURNING pk, id;
 
 -- name: last_pk_keep
 -- The newest job may be among those that go, and its key must not be given again.
@@ -233,12 +236,14 @@ INSERT INTO schedule (
     id, version, name, source, dialect, token_id, cron, every_ms, anchor_ms, timezone, dst_gap, dst_overlap, starts_ms, ends_ms,
     max_runs, jitter_ms, misfire, misfire_grace_ms, overlap, url, host, http_method, headers, query, body, body_is_json,
     has_references, timeout_ms, max_retries, backoff, success_statuses, on_interrupt, queue, description, tags,
-    created_ms, updated_ms, deleted_ms, paused_ms, cursor_ms, next_run_ms, run_count, error
+    created_ms, updated_ms, deleted_ms, paused_ms, cursor_ms, next_run_ms, run_count, error,
+    webhook_url, webhook_headers, webhook_events, callback_url
 ) VALUES (
     :id, :version, :name, :source, :dialect, :token_id, :cron, :every_ms, :anchor_ms, :timezone, :dst_gap, :dst_overlap,
     :starts_ms, :ends_ms, :max_runs, :jitter_ms, :misfire, :misfire_grace_ms, :overlap, :url, :host, :http_method, :headers,
     :query, :body, :body_is_json, :has_references, :timeout_ms, :max_retries, :backoff, :success_statuses, :on_interrupt,
-    :queue, :description, :tags, :created_ms, :updated_ms, :deleted_ms, :paused_ms, :cursor_ms, :next_run_ms, :run_count, :error)
+    :queue, :description, :tags, :created_ms, :updated_ms, :deleted_ms, :paused_ms, :cursor_ms, :next_run_ms, :run_count, :error,
+    :webhook_url, :webhook_headers, :webhook_events, :callback_url)
 RETURNING pk;
 
 -- name: schedule_replace
@@ -251,7 +256,9 @@ UPDATE schedule
        body = :body, body_is_json = :body_is_json, has_references = :has_references, timeout_ms = :timeout_ms,
        max_retries = :max_retries, backoff = :backoff, success_statuses = :success_statuses, on_interrupt = :on_interrupt,
        queue = :queue, description = :description, tags = :tags, updated_ms = :updated_ms, deleted_ms = :deleted_ms,
-       paused_ms = :paused_ms, cursor_ms = :cursor_ms, next_run_ms = :next_run_ms, run_count = :run_count, error = :error
+       paused_ms = :paused_ms, cursor_ms = :cursor_ms, next_run_ms = :next_run_ms, run_count = :run_count, error = :error,
+       webhook_url = :webhook_url, webhook_headers = :webhook_headers, webhook_events = :webhook_events,
+       callback_url = :callback_url
  WHERE pk = :pk AND version = :version
 RETURNING pk;
 
@@ -395,11 +402,12 @@ UPDATE job SET next_attempt_ms = :held_ms
 INSERT INTO buffer (
     id, name, source, dialect, token_id, url, host, http_method, headers, query, has_references, timeout_ms, max_retries,
     backoff, success_statuses, on_interrupt, description, rate_limit, created_ms, updated_ms, deleted_ms, paused_ms, tokens,
-    tokens_ms, head_next_ms, completed, failed
+    tokens_ms, head_next_ms, completed, failed, webhook_url, webhook_headers, webhook_events, callback_url
 ) VALUES (
     :id, :name, :source, :dialect, :token_id, :url, :host, :http_method, :headers, :query, :has_references, :timeout_ms,
     :max_retries, :backoff, :success_statuses, :on_interrupt, :description, :rate_limit, :created_ms, :updated_ms, :deleted_ms,
-    :paused_ms, :tokens, :tokens_ms, :head_next_ms, :completed, :failed)
+    :paused_ms, :tokens, :tokens_ms, :head_next_ms, :completed, :failed, :webhook_url, :webhook_headers,
+    :webhook_events, :callback_url)
 RETURNING pk;
 
 -- name: buffer_replace
@@ -408,7 +416,8 @@ UPDATE buffer
        has_references = :has_references, timeout_ms = :timeout_ms, max_retries = :max_retries, backoff = :backoff,
        success_statuses = :success_statuses, on_interrupt = :on_interrupt, description = :description,
        rate_limit = :rate_limit, updated_ms = :updated_ms, deleted_ms = :deleted_ms, paused_ms = :paused_ms, tokens = :tokens,
-       tokens_ms = :tokens_ms, head_next_ms = :head_next_ms
+       tokens_ms = :tokens_ms, head_next_ms = :head_next_ms, webhook_url = :webhook_url,
+       webhook_headers = :webhook_headers, webhook_events = :webhook_events, callback_url = :callback_url
  WHERE pk = :pk;
 
 -- name: buffer_paced
@@ -485,3 +494,107 @@ SELECT (SELECT count(*) FROM job WHERE next_attempt_ms IS NOT NULL),
        (SELECT count(*) FROM job WHERE finished_ms >= :since_ms),
        (SELECT count(*) FROM job WHERE +status = 'failed' AND finished_ms >= :since_ms),
        (SELECT min(next_attempt_ms) FROM job WHERE next_attempt_ms IS NOT NULL);
+
+-- name: jobs_told
+-- Those of a batch of which somebody is told, now that they are where they are.
+SELECT job.* FROM json_each(:pks) AS wanted JOIN job ON job.pk = wanted.value
+ WHERE job.status = 'failed' OR job.webhook_url IS NOT NULL OR job.callback_url IS NOT NULL;
+
+-- name: outbox_insert
+-- Behind one of the same job and kind that has not ended it is held.
+INSERT INTO outbox (id, job_id, kind, event, url, lane, headers, has_references, body, status, attempts, next_attempt_ms, created_ms)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'pending', 0,
+        iif(EXISTS (SELECT 1 FROM outbox WHERE job_id = ? AND kind = ? AND finished_ms IS NULL), ?, ?), ?)
+RETURNING next_attempt_ms, pk, lane;
+
+-- name: outbox_unsay
+DELETE FROM outbox
+ WHERE pk = (SELECT max(pk) FROM outbox WHERE job_id = ? AND kind = 'webhook') AND event = 'job.started' AND status = 'pending';
+
+-- name: outbox_due_page
+SELECT next_attempt_ms, pk, lane FROM outbox
+ WHERE next_attempt_ms IS NOT NULL AND (next_attempt_ms, pk) >= (:from_ms, :from_pk) AND next_attempt_ms < :held_ms
+ ORDER BY next_attempt_ms, pk
+ LIMIT :limit;
+
+-- name: outbox_due_page_of_lane
+SELECT next_attempt_ms, pk, lane FROM outbox
+ WHERE next_attempt_ms IS NOT NULL AND (next_attempt_ms, pk) >= (:from_ms, :from_pk) AND next_attempt_ms <= :until_ms AND lane = :lane
+ ORDER BY next_attempt_ms, pk
+ LIMIT :limit;
+
+-- name: outbox_claim
+UPDATE outbox
+   SET status = 'delivering', owner = :owner, attempts = attempts + 1, next_attempt_ms = NULL
+ WHERE pk IN (SELECT value FROM json_each(:pks)) AND status = 'pending' AND next_attempt_ms <= :until_ms
+RETURNING *;
+
+-- name: outbox_end
+UPDATE outbox
+   SET status = :status, owner = NULL, next_attempt_ms = :next_attempt_ms, status_code = :status_code,
+       last_error = :last_error, finished_ms = :finished_ms
+ WHERE pk = :pk AND status = 'delivering' AND owner = :owner AND attempts = :attempts
+RETURNING next_attempt_ms, pk, lane;
+
+-- name: outbox_release
+-- What waits behind a notice that has ended, the first of it.
+UPDATE outbox
+   SET next_attempt_ms = :now_ms
+ WHERE pk = (SELECT min(pk) FROM outbox
+              WHERE job_id = :job_id AND kind = :kind AND status = 'pending' AND next_attempt_ms = :held_ms)
+RETURNING next_attempt_ms, pk, lane;
+
+-- name: outbox_hand_back
+UPDATE outbox
+   SET status = 'pending', owner = NULL, attempts = attempts - 1, next_attempt_ms = :now_ms
+ WHERE owner IS NOT NULL
+RETURNING next_attempt_ms, pk, lane;
+
+-- name: outbox_pull
+UPDATE outbox
+   SET next_attempt_ms = max(:now_ms, next_attempt_ms - :by_ms)
+ WHERE next_attempt_ms > :now_ms AND next_attempt_ms < :held_ms
+RETURNING next_attempt_ms, pk, lane;
+
+-- name: outbox_newest_first
+SELECT * FROM outbox
+ WHERE pk < :before_pk
+   /* more */
+ ORDER BY pk DESC
+ LIMIT :limit;
+
+-- name: outbox_forget
+DELETE FROM outbox
+ WHERE pk IN (SELECT pk FROM outbox WHERE finished_ms < :before_ms ORDER BY finished_ms LIMIT :limit)
+RETURNING pk;
+
+-- name: outbox_forget_jobs
+-- What was told of jobs that are no longer kept; what has not been yet still is.
+DELETE FROM outbox WHERE job_id IN (SELECT value FROM json_each(:job_ids)) AND finished_ms IS NOT NULL;
+
+-- name: channels_all
+SELECT * FROM channel ORDER BY pk;
+
+-- name: channel_by_id
+SELECT * FROM channel WHERE id = ?;
+
+-- name: channel_put
+INSERT INTO channel (id, name, type, target, has_references, enabled, source, created_ms, updated_ms)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (id) DO UPDATE
+   SET name = excluded.name, type = excluded.type, target = excluded.target, has_references = excluded.has_references,
+       enabled = excluded.enabled, source = excluded.source, updated_ms = excluded.updated_ms
+RETURNING pk;
+
+-- name: channel_delete
+DELETE FROM channel WHERE id = ?;
+
+-- name: incidents_all
+SELECT * FROM incident;
+
+-- name: incident_put
+INSERT OR REPLACE INTO incident (kind, subject, opened_ms, last_ms, count, again, well_ms, closed_ms, told_ms)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: incident_delete
+DELETE FROM incident WHERE kind = ? AND subject = ?;

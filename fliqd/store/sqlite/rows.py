@@ -6,9 +6,13 @@ from typing import Any, Final
 import msgspec
 
 from fliqd.core.buffers import Buffer
+from fliqd.core.channels import Channel, ChannelType
+from fliqd.core.deliveries import Delivery, DeliveryStatus
 from fliqd.core.delivery import ErrorCode, Timings
 from fliqd.core.due_heap import DueEntry
-from fliqd.core.model import Execution, ExecutionStatus, Job, JobStatus, OnInterrupt, Source
+from fliqd.core.incidents import Incident
+from fliqd.core.model import ENDS, HELD_MS, Execution, ExecutionStatus, Job, JobStatus, OnInterrupt, Source
+from fliqd.core.notices import Answer, Kind, Notice
 from fliqd.core.occurrences import Gap, Overlap
 from fliqd.core.queues import Queue
 from fliqd.core.retry import Backoff
@@ -20,6 +24,9 @@ Row = Sequence[Any]
 JOB_COLUMNS: Final = Job.__struct_fields__
 SCHEDULE_COLUMNS: Final = Schedule.__struct_fields__
 BUFFER_COLUMNS: Final = Buffer.__struct_fields__
+DELIVERY_COLUMNS: Final = Delivery.__struct_fields__
+CHANNEL_COLUMNS: Final = Channel.__struct_fields__
+INCIDENT_COLUMNS: Final = Incident.__struct_fields__
 EXECUTION_COLUMNS: Final = (
     "job_pk", "attempt_num", "id", "status", "started_ms", "finished_ms", "late_ms", "status_code", "error_code",
     "error", "response_headers", "response_body", "response_truncated", "timings",
@@ -46,7 +53,10 @@ _JSON: Final = (
     ("backoff", _backoff),
     ("success_statuses", _strings),
     ("tags", _strings),
+    ("webhook_headers", _string_map),
+    ("webhook_events", _strings),
 )
+_JSON_OF_BUFFER: Final = tuple(pair for pair in _JSON if pair[0] != "tags")
 _SCHEDULE_KINDS: Final = (
     ("source", Source), ("dst_gap", Gap), ("dst_overlap", Overlap), ("misfire", Misfire), ("overlap", WhileRunning),
     ("on_interrupt", OnInterrupt), ("last_status", JobStatus), ("body_is_json", bool), ("has_references", bool),
@@ -96,7 +106,10 @@ def job_values(job: Job) -> tuple[Any, ...]:
         job.idempotency_key, job.replay_of, job.scheduled_ms, job.expires_ms, job.created_ms, job.updated_ms,
         job.started_ms, job.finished_ms, job.next_attempt_ms, job.due_ms, job.owner, job.executions, job.attempts,
         job.crashes, job.last_status_code, job.last_error, str(job.source), job.schedule_id, job.slot_ms,
-        job.has_references, job.buffer_id,
+        job.has_references, job.buffer_id, job.webhook_url,
+        _json(job.webhook_headers) if job.webhook_headers else None,
+        None if job.webhook_events == ENDS else _json(job.webhook_events),
+        job.callback_url,
     )  # fmt: skip
 
 
@@ -127,13 +140,15 @@ def schedule_values(schedule: Schedule) -> dict[str, Any]:
         "backoff": None if schedule.backoff == _DEFAULT_BACKOFF else _json(schedule.backoff),
         "success_statuses": None if schedule.success_statuses == _DEFAULT_SUCCESS else _json(schedule.success_statuses),
         "tags": _json(schedule.tags) if schedule.tags else None,
+        "webhook_headers": _json(schedule.webhook_headers) if schedule.webhook_headers else None,
+        "webhook_events": None if schedule.webhook_events == ENDS else _json(schedule.webhook_events),
     }
     return values
 
 
 def buffer(row: Row) -> Buffer:
     values = dict(zip(BUFFER_COLUMNS, row, strict=True))
-    for column, decode in _JSON[:-1]:
+    for column, decode in _JSON_OF_BUFFER:
         text = values[column]
         if text is None:
             del values[column]  # the record's default
@@ -155,6 +170,8 @@ def buffer_values(buffer: Buffer) -> dict[str, Any]:
         "query": _json(buffer.query) if buffer.query else None,
         "backoff": None if buffer.backoff == _DEFAULT_BACKOFF else _json(buffer.backoff),
         "success_statuses": None if buffer.success_statuses == _DEFAULT_SUCCESS else _json(buffer.success_statuses),
+        "webhook_headers": _json(buffer.webhook_headers) if buffer.webhook_headers else None,
+        "webhook_events": None if buffer.webhook_events == ENDS else _json(buffer.webhook_events),
     }
 
 
@@ -197,6 +214,71 @@ def execution_close_values(end: Finish) -> tuple[Any, ...]:
         _json(end.response_headers) if end.response_headers else None,
         end.response_body, end.response_truncated, _json(end.timings),
     )  # fmt: skip
+
+
+def settled(end: Finish) -> Job:
+    """Return the job of an attempt as its end leaves it, as far as anybody is told."""
+    settlement = end.settlement
+    return msgspec.structs.replace(
+        end.job,
+        status=settlement.status,
+        finished_ms=None if settlement.status is JobStatus.SCHEDULED else end.finished_ms,
+        next_attempt_ms=settlement.next_attempt_ms,
+        updated_ms=end.finished_ms,
+        attempts=settlement.attempts,
+        last_status_code=end.status_code,
+        last_error=settlement.job_error,
+    )
+
+
+def answer(end: Finish) -> Answer:
+    return Answer(
+        status_code=end.status_code,
+        headers=end.response_headers,
+        body=end.response_body,
+        truncated=end.response_truncated,
+        duration_ms=end.finished_ms - end.started_ms,
+    )
+
+
+def outbox_values(notice: Notice, event_id: str, due_ms: int, created_ms: int) -> tuple[Any, ...]:
+    return (
+        event_id, notice.job_id, str(notice.kind), notice.event, notice.url, notice.lane,
+        _json(notice.headers) if notice.headers else None, notice.has_references, notice.body,
+        notice.job_id, str(notice.kind), HELD_MS, due_ms, created_ms,
+    )  # fmt: skip
+
+
+def delivery(row: Row) -> Delivery:
+    values = dict(zip(DELIVERY_COLUMNS, row, strict=True))
+    values["kind"] = Kind(values["kind"])
+    values["status"] = DeliveryStatus(values["status"])
+    values["headers"] = _string_map(values["headers"]) if values["headers"] else {}
+    values["has_references"] = bool(values["has_references"])
+    return Delivery(**values)
+
+
+def channel(row: Row) -> Channel:
+    values = dict(zip(CHANNEL_COLUMNS, row, strict=True))
+    values["type"] = ChannelType(values["type"])
+    values["source"] = _SOURCE[values["source"]]
+    values["has_references"] = bool(values["has_references"])
+    values["enabled"] = bool(values["enabled"])
+    return Channel(**values)
+
+
+def channel_values(channel: Channel) -> tuple[Any, ...]:
+    """Return the values of a channel in the order of `channel_put`."""
+    return (
+        channel.id, channel.name, str(channel.type), channel.target, channel.has_references, channel.enabled,
+        str(channel.source), channel.created_ms, channel.updated_ms,
+    )  # fmt: skip
+
+
+def incident(row: Row) -> Incident:
+    values = dict(zip(INCIDENT_COLUMNS, row, strict=True))
+    values["again"] = bool(values["again"])
+    return Incident(**values)
 
 
 def job_settle_values(end: Finish) -> tuple[Any, ...]:

@@ -13,6 +13,7 @@ from fliqd.core.schedule import Missed, Schedule, ScheduleStatus, WhileRunning
 from fliqd.errors import ConflictError, NotFoundError
 from fliqd.store.base import Reconciliation, ScheduleFilter, Step
 from fliqd.store.sqlite import rows
+from fliqd.store.sqlite.alerts import SqliteAlerts
 from fliqd.store.sqlite.writer import Transaction, Writer
 
 BEFORE_ALL: Final = (1 << 63) - 1
@@ -21,6 +22,9 @@ STATUS: Final = {
     ScheduleStatus.ENDED: "AND paused_ms IS NULL AND next_run_ms IS NULL AND error IS NULL",
     ScheduleStatus.ACTIVE: "AND paused_ms IS NULL AND (next_run_ms IS NOT NULL OR error IS NOT NULL)",
 }
+
+
+Ended = tuple[str | None, int, str]  # a job that has: its schedule's id, its pk, its status
 
 
 class Read(Protocol):
@@ -39,11 +43,15 @@ class SqliteSchedules:
         *,
         insert: Callable[[Transaction, Sequence[Job]], Sequence[int]],
         replace: Callable[[Transaction, Job, Job], bool],
+        ended: Callable[[Transaction, Sequence[Ended]], None],
+        alerts: SqliteAlerts,
     ) -> None:
         self._writer = writer
         self._read = read
         self._insert = insert
         self._replace = replace
+        self._ended = ended
+        self._alerts = alerts
         self._listener: Callable[[Sequence[DueEntry]], None] | None = None
 
     def on_due(self, listener: Callable[[Sequence[DueEntry]], None]) -> None:
@@ -208,7 +216,7 @@ class SqliteSchedules:
         if step.ahead_of_ms is not None:
             _take_back(tx, step.old, step.ahead_of_ms)
         if new.deleted_ms is not None:
-            ended(tx, tx.rows("schedule_jobs_cancel", {"id": new.id, "now_ms": step.now_ms}))
+            self._ended(tx, tx.rows("schedule_jobs_cancel", {"id": new.id, "now_ms": step.now_ms}))
 
     async def reconcile(self, wanted: Reconciliation) -> bool:
         size = sum(len(part) for part in msgspec.structs.astuple(wanted))
@@ -222,7 +230,9 @@ class SqliteSchedules:
         plans = self._plans(tx, wanted.steps)
         ids = _json([old.id for old, _ in wanted.change_jobs])
         now = {job.id: job for job in map(rows.job, tx.rows("jobs_by_ids", {"ids": ids}))}
-        if None in plans or any(now.get(old.id) != old for old, _ in wanted.change_jobs):
+        if None in plans or self._alerts.differ(tx, wanted.channels):
+            return False
+        if any(now.get(old.id) != old for old, _ in wanted.change_jobs):
             return False
         for schedule in wanted.create:
             if (taken := _name_taken(tx, schedule)) is not None:
@@ -233,6 +243,7 @@ class SqliteSchedules:
         self._insert(tx, wanted.create_jobs)
         for old, new in wanted.change_jobs:
             self._replace(tx, old, new)
+        self._alerts.reconcile(tx, wanted.channels)
         tx.each("declared_put", [(put.name, put.job_id, put.scheduled_ms, put.seen_ms) for put in wanted.remember])
         tx.each("declared_delete", [(name,) for name in wanted.forget])
         return True
@@ -248,8 +259,8 @@ class SqliteSchedules:
         return counts
 
 
-def ended(tx: Transaction, jobs: Iterable[tuple[str | None, int, str]]) -> None:
-    """Note how jobs (schedule id, pk, status) ended, and let those go that waited for them."""
+def ended(tx: Transaction, jobs: Iterable[Ended]) -> None:
+    """Note how jobs ended, and let those go that waited for them."""
     for schedule_id, pk, status in jobs:
         if schedule_id is None:
             continue

@@ -17,6 +17,9 @@ COLUMNS: Final = {
     "execution": rows.EXECUTION_COLUMNS,
     "schedule": rows.SCHEDULE_COLUMNS,
     "buffer": rows.BUFFER_COLUMNS,
+    "outbox": rows.DELIVERY_COLUMNS,
+    "channel": rows.CHANNEL_COLUMNS,
+    "incident": rows.INCIDENT_COLUMNS,
 }
 OLDEST_SQLITE: Final = (3, 38, 0)  # the one with ->>
 _NUMBERED: Final = re.compile(r"(\d{4})_\w+\.sql")

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
@@ -15,11 +15,14 @@ from fliqd.core.buffers import FIRST_ITEM_PK
 from fliqd.core.delivery import ErrorCode
 from fliqd.core.due_heap import DueEntry
 from fliqd.core.model import FINAL, HELD_MS, MOST_CRASHES, QUARANTINE, Execution, Job, JobStatus, lane_of
+from fliqd.core.notices import wants
 from fliqd.errors import ConflictError, FliqdError, NotFoundError, UnavailableError
 from fliqd.store.base import Counts, Created, Finish, JobFilter, Page, Token
 from fliqd.store.sqlite import buffers, files, filesystem, queries, rows, schedules
+from fliqd.store.sqlite.alerts import SqliteAlerts
 from fliqd.store.sqlite.buffers import SqliteBuffers
 from fliqd.store.sqlite.lock import StoreLock
+from fliqd.store.sqlite.outbox import SqliteOutbox
 from fliqd.store.sqlite.schedules import SqliteSchedules
 from fliqd.store.sqlite.writer import SplitBatchError, Transaction, Writer
 
@@ -80,6 +83,7 @@ class SqliteStore:
         *,
         max_bytes: int,
         new_execution_id: Callable[[], str],
+        new_event_id: Callable[[], str],
         on_fatal: Callable[[FliqdError], None],
     ) -> None:
         self._path = path
@@ -96,7 +100,12 @@ class SqliteStore:
         self._sql = queries.load()
         self._listener: Callable[[Sequence[DueEntry]], None] | None = None
         self._writer = Writer(connection, on_commit=self._tell, on_fatal=on_fatal)
-        self.schedules = SqliteSchedules(self._writer, self._read, insert=self._insert, replace=self._replace)
+        self._ended_listener: Callable[[Sequence[Job], Collection[str]], None] | None = None
+        self.outbox = SqliteOutbox(self._writer, self._read, new_event_id)
+        self.alerts = SqliteAlerts(self._writer, self._read)
+        self.schedules = SqliteSchedules(
+            self._writer, self._read, insert=self._insert, replace=self._replace, ended=self._ended, alerts=self.alerts
+        )
         self.buffers = SqliteBuffers(self._writer, self._read, insert=self._insert, has_room=self._has_room)
 
     @classmethod
@@ -108,6 +117,7 @@ class SqliteStore:
         durability: str,
         max_bytes: int,
         new_execution_id: Callable[[], str],
+        new_event_id: Callable[[], str],
         on_fatal: Callable[[FliqdError], None],
     ) -> Self:
         """Open the file at `path`, making or upgrading it where needed; `marker` remembers that there is one.
@@ -144,7 +154,7 @@ class SqliteStore:
                 await opened.close()
             lock.release()
             raise
-        return cls(
+        store = cls(
             path,
             lock,
             connection,
@@ -152,17 +162,29 @@ class SqliteStore:
             (int(found[0][0]), int(found[0][1])),
             max_bytes=max_bytes,
             new_execution_id=new_execution_id,
+            new_event_id=new_event_id,
             on_fatal=on_fatal,
         )
+        await store.alerts.load()
+        return store
 
     def on_due(self, listener: Callable[[Sequence[DueEntry]], None]) -> None:
         self._listener = listener
+
+    def on_ended(self, listener: Callable[[Sequence[Job], Collection[str]], None]) -> None:
+        self._ended_listener = listener
 
     def _tell(self, committed: Transaction) -> None:
         if committed.due and self._listener is not None:
             self._listener(committed.due)
         if committed.schedules_due:
             self.schedules.tell(committed.schedules_due)
+        if committed.outbox_due:
+            self.outbox.tell(committed.outbox_due)
+        if committed.channels is not None:
+            self.alerts.tell(committed.channels)
+        if (committed.failed or committed.well) and self._ended_listener is not None:
+            self._ended_listener(committed.failed, committed.well)
 
     async def close(self) -> None:
         await self._writer.close()
@@ -309,7 +331,13 @@ class SqliteStore:
             tx.due.append(entry)
         if new.status in FINAL:
             schedules.ended(tx, [(new.schedule_id, new.pk, new.status)])
+            self.outbox.note(tx, new)
         return True
+
+    def _ended(self, tx: Transaction, jobs: Sequence[schedules.Ended]) -> None:
+        """See to what follows when a statement has ended jobs."""
+        schedules.ended(tx, jobs)
+        self.outbox.note_all(tx, [pk for _, pk, _ in jobs])
 
     async def executions(self, job_id: str) -> list[Execution]:
         job = await self.job(job_id)
@@ -354,13 +382,15 @@ class SqliteStore:
         if len(jobs) < len(claim.pks):
             error = f"{ErrorCode.EXPIRED}: it could not start before expires_at"
             expired = tx.rows("jobs_expire", {"pks": values["pks"], "now_ms": claim.now_ms, "error": error})
-            schedules.ended(tx, expired)
+            self._ended(tx, expired)
         jobs.sort(key=lambda job: (job.due_ms, job.pk))
         opened = []
         for execution_id, job in zip(claim.execution_ids, jobs, strict=False):
             due_ms = job.due_ms or claim.now_ms
             late_ms = max(0, claim.now_ms - due_ms)
             opened.append((job.pk, job.executions, execution_id, max(claim.now_ms, due_ms), late_ms))
+            if job.webhook_url is not None:
+                self.outbox.note(tx, job)
         if opened:
             tx.several("execution_open", opened)
         return jobs
@@ -381,6 +411,10 @@ class SqliteStore:
             ends = [msgspec.structs.replace(end, response_headers=(), response_body=None) for end in ends]
         tx.several("executions_close", [rows.execution_close_values(end) for end in ends])
         for end in ends:
+            if end.settlement.status is JobStatus.SUCCESS:
+                tx.well.add(end.job.host)
+            elif end.settlement.status is JobStatus.FAILED:
+                tx.failed.append(rows.settled(end))
             if end.job.schedule_id is not None and end.settlement.status in FINAL:
                 schedules.ended(tx, [(end.job.schedule_id, end.job.pk, end.settlement.status)])
             if end.job.buffer_id is not None:
@@ -388,6 +422,8 @@ class SqliteStore:
             elif end.settlement.next_attempt_ms is not None:
                 lane = lane_of(end.job.queue, end.job.host)
                 tx.due.append(DueEntry(end.settlement.next_attempt_ms, end.job.pk, lane))
+            if wants(end.job):
+                self.outbox.note(tx, rows.settled(end), answer=rows.answer(end), due_ms=end.started_ms)
         return [True] * len(ends)
 
     async def unclaim(self, jobs: Sequence[Job], now_ms: int) -> None:
@@ -396,6 +432,7 @@ class SqliteStore:
     def _unclaim(self, tx: Transaction, batches: list[_Unclaim]) -> list[None]:
         for batch in batches:
             tx.each("execution_forget", [(job.pk, job.executions) for job in batch.jobs])
+            self.outbox.unsay(tx, [job for job in batch.jobs if job.webhook_url is not None])
             moves = [(batch.now_ms, job.pk, job.executions, job.owner) for job in batch.jobs]
             tx.each("job_unclaim", moves)
             tx.due += [DueEntry(job.due_ms or batch.now_ms, job.pk, job.lane) for job in batch.jobs]
@@ -422,10 +459,11 @@ class SqliteStore:
         }
         tx.rows("executions_interrupt", values)
         ended = tx.rows("jobs_interrupted_fail", values)
-        schedules.ended(tx, [row[:3] for row in ended])
+        self._ended(tx, [row[:3] for row in ended])
         for _, _, _, buffer_id in ended:
             buffers.failed(tx, buffer_id, item.now_ms)
         again = tx.rows("jobs_interrupted_retry", values)
+        self.outbox.note_all(tx, [pk for _, pk, _ in again])
         tx.due += [rows.due(row) for row in again]
         tx.run("items_pause", {"held_ms": HELD_MS})
         return len(again) + len(ended)
@@ -481,6 +519,7 @@ class SqliteStore:
         for before_ms, limit in wanted:
             deleted = tx.rows("finished_delete", {"before_ms": before_ms, "limit": limit})
             counts.append(len(deleted))
+            self.outbox.forget_jobs(tx, [job_id for _, job_id in deleted])
         if any(counts):
             tx.each("last_pk_keep", [(str(self._last_pk), str(self._last_item_pk))])
             tx.rows("pages_give_back", ())

@@ -14,7 +14,9 @@ from typing import Any, Final, NamedTuple, TypeVar
 import aiosqlite
 import structlog
 
+from fliqd.core.channels import Channel
 from fliqd.core.due_heap import DueEntry
+from fliqd.core.model import Job
 from fliqd.errors import ConflictError, FliqdError, StoreIOError, StoreUnusableError, UnavailableError
 from fliqd.store.sqlite import queries
 
@@ -30,13 +32,17 @@ LATER: Final = frozenset({"SQLITE_BUSY", "SQLITE_LOCKED"})
 
 
 class Transaction:
-    """What a write sees, in the store's thread: the statements by name, and lists of what it makes wait."""
+    """What a write sees, in the store's thread: the statements by name, and lists of what it makes wait or end."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         self._sql = queries.load()
         self.due: list[DueEntry] = []
         self.schedules_due: list[DueEntry] = []
+        self.outbox_due: list[DueEntry] = []
+        self.failed: list[Job] = []
+        self.well: set[str] = set()  # hosts that answered well
+        self.channels: list[Channel] | None = None  # all of them, where that has changed
 
     def rows(self, name: str, values: Sequence[Any] | dict[str, Any]) -> list[Any]:
         """Run one statement; return its rows."""

@@ -1,0 +1,45 @@
+"""A channel's fields as options, and how a channel is found by what was given."""
+
+import re
+from typing import Any, Final
+from urllib.parse import quote
+
+import click
+
+from fliqd.cli.client import Client
+from fliqd.cli.errors import MissingError
+from fliqd.cli.fields import Field, Fields
+from fliqd.cli.pages import Pages
+
+TYPES: Final = ("webhook", "slack", "ntfy", "discord")
+_ID: Final = re.compile(r"alt_[0-9a-z]{26}", re.ASCII)
+
+CHANNEL: Final = Fields(
+    (
+        Field("--type", "type", {"type": click.Choice(TYPES), "help": "What listens at the target."}, is_emptied=False),
+        Field("--name", "name", {"metavar": "NAME", "help": "What you call it."}),
+    )
+)
+
+
+def channel_path(channel_id: str, tail: str = "") -> str:
+    """Return the path of a channel, whatever was given for its id."""
+    return f"/alerts/{quote(channel_id, safe='')}{tail}"
+
+
+def find(client: Client, given: str) -> dict[str, Any]:
+    """Return the channel with this id or name; raise MissingError."""
+    if _ID.fullmatch(given):
+        channel: dict[str, Any] = client.get(channel_path(given), expects="target")
+        return channel
+    for channel in Pages(client, "/alerts", "channels", {}, None):
+        if channel["name"] == given:
+            return channel
+    raise MissingError(f"there is no channel {given!r}; see `fliqd alerts list`")
+
+
+def sentence(channel: dict[str, Any]) -> str:
+    """Say where it stands: `on-call (slack) is told at https://hooks.slack.com/***`."""
+    name = channel["name"] or channel["id"]
+    stands = "is told" if channel["enabled"] else "is disabled, and would be told"
+    return f"{name} ({channel['type']}) {stands} at {channel['target']}"

@@ -1,0 +1,126 @@
+"""What is told of a job: the events that its webhook gets, and the answer that its callback gets.
+
+The payload of an event is that of Fliq's webhooks, with `event`; nothing is left out, what there is not is null.
+"""
+
+from collections.abc import Iterator, Mapping
+from enum import StrEnum
+from typing import Any, Final
+
+import msgspec
+
+from fliqd.core.drafts import host_of
+from fliqd.core.model import Job, JobStatus
+from fliqd.core.times import maybe_time
+
+S = JobStatus
+# By where the job has come to: the event, and the word for the status (Fliq's, not those of `/v1`).
+EVENTS: Final[Mapping[JobStatus, tuple[str, str]]] = {
+    S.RUNNING: ("started", "running"),
+    S.SCHEDULED: ("retrying", "pending"),
+    S.SUCCESS: ("completed", "completed"),
+    S.FAILED: ("failed", "failed"),
+    S.CANCELLED: ("cancelled", "cancelled"),
+}
+CALLBACK: Final = "callback"
+_JSON_BODY: Final = ("Content-Type", "application/json")
+_encode: Final = msgspec.json.Encoder().encode
+
+
+class Kind(StrEnum):
+    """The ways by which something is told."""
+
+    WEBHOOK = "webhook"
+    CALLBACK = "callback"
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What a target answered, as much as is kept, for a job that has a callback."""
+
+    status_code: int | None
+    headers: tuple[tuple[str, str], ...]
+    body: bytes | None
+    truncated: bool
+    duration_ms: int
+
+
+class Notice(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One thing to tell: a POST of `body` to `url`."""
+
+    job_id: str
+    kind: Kind
+    event: str
+    url: str
+    lane: str  # host:port of the URL; the URL itself where that is known only when it is used
+    headers: dict[str, str]
+    has_references: bool
+    body: bytes
+
+
+def wants(job: Job) -> bool:
+    """Tell whether anybody is told of a job."""
+    return job.webhook_url is not None or job.callback_url is not None
+
+
+def notices(job: Job, answer: Answer | None = None) -> Iterator[Notice]:
+    """Yield what is told of a job that has just come to where it stands.
+
+    `answer` is that of the attempt that ended it, None where none did.
+    """
+    event, word = EVENTS[job.status]
+    if job.webhook_url is not None and event in job.webhook_events:
+        yield _notice(job, Kind.WEBHOOK, job.webhook_url, f"job.{event}", _event(job, event, word))
+    if job.callback_url is not None and job.status in (S.SUCCESS, S.FAILED):
+        yield _notice(job, Kind.CALLBACK, job.callback_url, CALLBACK, _answer(job, answer))
+
+
+def _notice(job: Job, kind: Kind, url: str, event: str, payload: dict[str, Any]) -> Notice:
+    return Notice(
+        job_id=job.id,
+        kind=kind,
+        event=event,
+        url=url,
+        lane=url if job.has_references else host_of(url),
+        headers=job.webhook_headers if kind is Kind.WEBHOOK else {},
+        has_references=job.has_references,
+        body=_encode(payload),
+    )
+
+
+def _event(job: Job, event: str, word: str) -> dict[str, Any]:
+    return {
+        "event": f"job.{event}",
+        "job_id": job.id,
+        "status": word,
+        "status_code": job.last_status_code,
+        "last_error": job.last_error,
+        "completed_at": maybe_time(job.finished_ms),
+        "attempt_num": job.executions,
+    }
+
+
+def _answer(job: Job, answer: Answer | None) -> dict[str, Any]:
+    """Return the payload of a callback: what Booper's reference defines for it."""
+    return {
+        "job_id": job.id,
+        "id": job.id,
+        "status": None if answer is None else answer.status_code,
+        "headers": {} if answer is None else dict(answer.headers),
+        "body": None if answer is None or answer.body is None else _content(answer),
+        "truncated": answer is not None and answer.truncated,
+        "duration_ms": None if answer is None else answer.duration_ms,
+        "error": job.last_error,
+    }
+
+
+def _content(answer: Answer) -> object:
+    """Return a body as JSON where it is JSON and whole, else as a text."""
+    body = answer.body or b""
+    kind = next((value for name, value in answer.headers if name.lower() == "content-type"), "")
+    if "json" in kind.lower() and not answer.truncated:
+        try:
+            msgspec.json.decode(body)
+            return msgspec.Raw(body)
+        except (msgspec.DecodeError, RecursionError):
+            pass
+    return body.decode("utf-8", "replace")
