@@ -232,8 +232,6 @@ def _unknown(name: str, known: Iterable[str], what: str, prefix: str = "") -> Pr
 
 def _stray(name: str) -> Problem:
     """Say what is wrong with a name at the top of the file: a key outside its section, or no section."""
-    if name in declarations.LATER:
-        return Problem(name, "is not available in this version of fliqd")
     home = next((section for section, kind in SECTIONS.items() if name in {key.name for key in fields(kind)}), None)
     return (
         Problem(name, f"belongs under [{home}]")

@@ -384,7 +384,7 @@ class Daemon:
         queues = QueueService(store=store.buffers, clock=clock, limit=self._dispatcher.limit_queue)
         await queues.load()
         reconciler = Reconciler(
-            store=store.schedules, alerts=store.alerts, schedules=schedules, clock=clock, new_ulid=new_ulid
+            store=store, schedules=schedules, buffers=buffers, queues=queues, clock=clock, new_ulid=new_ulid
         )
         self.reloading = Reloading(config=self._config, reconciler=reconciler, use=self._use)
         await self.reloading.begin()

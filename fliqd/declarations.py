@@ -1,4 +1,4 @@
-"""What the configuration file declares, its `[[schedules]]`, `[[jobs]]` and `[[alerts]]`, checked as the API does."""
+"""What the configuration file declares, its `[[schedules]]`, `[[jobs]]` and the others, checked as the API does."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -8,11 +8,13 @@ from typing import Any, Final
 import msgspec
 from msgspec import UNSET
 
+from fliqd.core.buffers import BUFFER_ORDER, Buffer, BufferDraft, buffer_fields
 from fliqd.core.channels import Channel, ChannelDraft, channel_fields, required_of_channel
 from fliqd.core.decoding import decode
-from fliqd.core.drafts import AHEAD_MS, Defaults, JobDraft, in_order, job_fields, required, together
+from fliqd.core.drafts import AHEAD_MS, Defaults, JobDraft, in_order, job_fields, required, together, whole_url
 from fliqd.core.model import DEFAULT_QUEUE, Job, Source, lane_of
-from fliqd.core.reconciling import Declarations, DeclaredChannel, DeclaredSchedule
+from fliqd.core.queues import NAME, Queue, QueueDraft, queue_fields
+from fliqd.core.reconciling import Declarations, DeclaredBuffer, DeclaredChannel, DeclaredQueue, DeclaredSchedule
 from fliqd.core.references import Lookup, expand, has_references
 from fliqd.core.schedule import Schedule
 from fliqd.core.schedule_drafts import SCHEDULE_ORDER, ScheduleDraft, judged, required_of_schedule, schedule_fields
@@ -30,8 +32,7 @@ NOT_IN_A_FILE: Final = {
 
 
 NOTHING: Final = Declarations()
-SECTIONS: Final = ("schedules", "jobs", "alerts")
-LATER: Final = ("buffers", "queues")  # of the contract, and not here yet
+SECTIONS: Final = ("schedules", "jobs", "alerts", "buffers", "queues")
 
 
 def read(
@@ -43,6 +44,8 @@ def read(
         tuple(reader.entries("schedules", document.get("schedules", []), reader.schedule)),
         tuple(reader.entries("jobs", document.get("jobs", []), reader.job)),
         tuple(reader.entries("alerts", document.get("alerts", []), reader.channel)),
+        tuple(reader.entries("buffers", document.get("buffers", []), reader.buffer)),
+        tuple(reader.entries("queues", document.get("queues", []), reader.queue)),
     )
 
 
@@ -149,6 +152,33 @@ class _Reader:
         fields.pop("enabled", None)
         wanted = Channel(id="", source=Source.CONFIG, created_ms=0, updated_ms=0, **fields)
         return DeclaredChannel(wanted, draft.enabled if isinstance(draft.enabled, bool) else None)
+
+    def buffer(self, entry: dict[str, Any], resolved: dict[str, Any], problems: list[Problem]) -> DeclaredBuffer | None:
+        draft, found = decode(_json(resolved), BufferDraft)
+        problems += found
+        fields = buffer_fields(draft, self._defaults, self._now_ms, problems)
+        if draft.url in (UNSET, None) and "url" not in {problem.field for problem in problems}:
+            problems.append(Problem("url", "is required"))
+        problems[:] = in_order(problems, BUFFER_ORDER)
+        if problems:
+            return None
+        for name in ("timeout_ms", "backoff"):
+            fields.setdefault(name, getattr(self._defaults, name))
+        life = {"id": "", "source": Source.CONFIG, "created_ms": 0, "updated_ms": 0, "tokens": 0.0, "tokens_ms": 0}
+        wanted = Buffer(**(fields | life | self._late(entry, fields)))
+        problems += whole_url(wanted.url, wanted.query)
+        return DeclaredBuffer(wanted, draft.paused if isinstance(draft.paused, bool) else None)
+
+    def queue(self, _entry: dict[str, Any], resolved: dict[str, Any], problems: list[Problem]) -> DeclaredQueue | None:
+        draft, found = decode(_json(resolved), QueueDraft)
+        problems += found
+        fields = queue_fields(draft, problems)
+        if isinstance(draft.name, str) and not NAME.fullmatch(draft.name):
+            problems.append(Problem("name", "expected 1 to 64 of the characters a-z A-Z 0-9 _ -"))
+        if problems or not isinstance(draft.name, str):
+            return None
+        wanted = Queue(name=draft.name, source=Source.CONFIG, created_ms=0, updated_ms=0, **fields)
+        return DeclaredQueue(wanted, draft.paused if isinstance(draft.paused, bool) else None)
 
     def _defaulted(self, fields: dict[str, Any], *more: str) -> dict[str, Any]:
         for name in ("timeout_ms", "max_retries", "backoff", *more):

@@ -86,6 +86,10 @@ class Reloading:
         """Return the names of the channels that a file has declared."""
         return self._reconciler.declared_channels()
 
+    async def lanes(self) -> tuple[Sequence[str], Sequence[str]]:
+        """Return the names of the buffers and the queues that a file has declared."""
+        return await self._reconciler.declared_lanes()
+
     async def declared(self) -> tuple[Sequence[str], Sequence[tuple[DeclaredJob, Job | None]]]:
         """Return the names of the schedules that a file has declared, and what is remembered of its jobs."""
         return await self._reconciler.declared_schedules(), await self._reconciler.declared_jobs()
@@ -106,7 +110,7 @@ def _name(config: Config) -> str | None:
 
 
 def _tell(changes: Changes, **more: Any) -> None:
-    named = (changes.schedules, changes.channels)
+    named = changes.named
     log.info(
         "config.applied",
         created=sum(len(kind.create) for kind in named) + len(changes.create_jobs),

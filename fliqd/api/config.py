@@ -9,16 +9,28 @@ from aiohttp import web
 
 from fliqd.api.alerts import channel_view
 from fliqd.api.auth import require_admin
+from fliqd.api.buffers import buffer_view
 from fliqd.api.documents import job_view, masked, schedule_view
 from fliqd.api.errors import json_response
+from fliqd.api.queues import queue_view
 from fliqd.api.requests import json_body, params
+from fliqd.core.buffers import Buffer
 from fliqd.core.channels import Channel, shown
 from fliqd.core.decoding import decode
 from fliqd.core.model import Job
-from fliqd.core.reconciling import Changes, DeclaredChannel, DeclaredJob, DeclaredSchedule
+from fliqd.core.queues import Queue
+from fliqd.core.reconciling import (
+    Changes,
+    DeclaredBuffer,
+    DeclaredChannel,
+    DeclaredJob,
+    DeclaredQueue,
+    DeclaredSchedule,
+)
 from fliqd.core.schedule import Schedule
 from fliqd.core.times import format_time
 from fliqd.errors import ConfigError, InvalidError
+from fliqd.store.base import QueueCounts
 
 LIFE: Final = frozenset(
     {
@@ -72,6 +84,7 @@ class Reloading(Protocol):
     def settings(self) -> Sequence[Setting]: ...
     def restart_needed(self) -> Sequence[str]: ...
     def channels(self) -> Sequence[str]: ...
+    async def lanes(self) -> tuple[Sequence[str], Sequence[str]]: ...
     async def declared(self) -> tuple[Sequence[str], Sequence[tuple[DeclaredJob, Job | None]]]: ...
     async def reload(self) -> Result: ...
     async def diff(self, text: str | None) -> Result: ...
@@ -98,6 +111,7 @@ async def show(reloading: Reloading, request: web.Request) -> web.Response:
         section, _, key = setting.key.partition(".")
         settings.setdefault(section, {})[key] = {"value": setting.value, "origin": setting.origin}
     schedules, jobs = await reloading.declared()
+    buffers, queues = await reloading.lanes()
     return json_response(
         {
             "file": reloading.file,
@@ -106,6 +120,8 @@ async def show(reloading: Reloading, request: web.Request) -> web.Response:
             "schedules": schedules,
             "jobs": [_declared_view(memory, job) for memory, job in jobs],
             "alerts": reloading.channels(),
+            "buffers": buffers,
+            "queues": queues,
         }
     )
 
@@ -151,12 +167,18 @@ def _outcome_view(outcome: Result) -> dict[str, Any]:
     created = [_entry("schedule", entry.schedule.name) for entry in schedules.create]
     created += [_entry("job", job.name) for job in changes.create_jobs]
     created += [_entry("alert", entry.channel.name) for entry in channels.create]
+    created += [_entry("buffer", entry.buffer.name) for entry in changes.buffers.create]
+    created += [_entry("queue", entry.queue.name) for entry in changes.queues.create]
     updated = [_entry("schedule", old.name, changes=_schedule_changes(old, entry)) for old, entry in schedules.update]
     updated += [_entry("job", old.name, changes=_differences(_job(old), _job(new))) for old, new in changes.update_jobs]
     updated += [_entry("alert", old.name, changes=_channel_changes(old, entry)) for old, entry in channels.update]
+    updated += [_entry("buffer", old.name, changes=_buffer_changes(old, new)) for old, new in changes.buffers.update]
+    updated += [_entry("queue", old.name, changes=_queue_changes(old, new)) for old, new in changes.queues.update]
     deleted = [_entry("schedule", old.name) for old in schedules.delete]
     deleted += [_entry("job", job.name) for job in changes.cancel_jobs]
     deleted += [_entry("alert", old.name) for old in channels.delete]
+    deleted += [_entry("buffer", old.name) for old in changes.buffers.delete]
+    deleted += [_entry("queue", old.name) for old in changes.queues.delete]
     return {
         "file": outcome.file,
         "created": created,
@@ -175,12 +197,26 @@ def _entry(kind: str, name: str | None, **more: Any) -> dict[str, Any]:
 
 def _schedule_changes(old: Schedule, entry: DeclaredSchedule) -> dict[str, Any]:
     changes = _differences(schedule_view(old, secrets=False), schedule_view(entry.schedule, secrets=False))
-    paused = old.paused_ms is not None
-    if entry.paused not in (None, paused):
-        changes["paused"] = {"from": paused, "to": entry.paused}
+    changes |= _pause_changes(old.paused_ms, entry.paused)
     if old.headers != entry.schedule.headers and "headers" not in changes:
         changes["headers"] = {"from": masked(old.headers), "to": masked(entry.schedule.headers)}
     return changes
+
+
+def _buffer_changes(old: Buffer, entry: DeclaredBuffer) -> dict[str, Any]:
+    changes = _differences(buffer_view(old, secrets=False), buffer_view(entry.buffer, secrets=False))
+    return changes | _pause_changes(old.paused_ms, entry.paused)
+
+
+def _queue_changes(old: Queue, entry: DeclaredQueue) -> dict[str, Any]:
+    nothing = QueueCounts(0, 0)
+    changes = _differences(queue_view(old, nothing), queue_view(entry.queue, nothing))
+    return changes | _pause_changes(old.paused_ms, entry.paused)
+
+
+def _pause_changes(paused_ms: int | None, wanted: bool | None) -> dict[str, Any]:  # noqa: FBT001 -- internal
+    paused = paused_ms is not None
+    return {} if wanted in (None, paused) else {"paused": {"from": paused, "to": wanted}}
 
 
 def _channel_changes(old: Channel, entry: DeclaredChannel) -> dict[str, Any]:

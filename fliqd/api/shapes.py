@@ -83,6 +83,7 @@ _FIELDS: Final[dict[str, dict[str, str]]] = {
     "Results": {"results": "list"},
     "Config": {
         "file": "text?", "settings": "object", "restart_needed": "texts", "schedules": "texts", "jobs": "list",
+        "alerts": "texts", "buffers": "texts", "queues": "texts",
     },
     "Reload": {
         "file": "text?", "created": "list", "updated": "list", "deleted": "list", "missed": "list", "unchanged": "int",

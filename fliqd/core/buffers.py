@@ -73,7 +73,7 @@ TAKEN: Final = (
     "token_id", "url", "host", "http_method", "query", "timeout_ms", "max_retries", "backoff", "success_statuses",
     "on_interrupt", "webhook_url", "webhook_headers", "webhook_events", "callback_url",
 )  # fmt: skip
-DEFINED: Final = (
+DEFINED_OF_BUFFER: Final = (
     "url", "host", "http_method", "headers", "query", "has_references", "timeout_ms", "max_retries", "backoff",
     "success_statuses", "on_interrupt", "description", "rate_limit", "webhook_url", "webhook_headers", "webhook_events",
     "callback_url",

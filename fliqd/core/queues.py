@@ -27,6 +27,9 @@ class Queue(msgspec.Struct, frozen=True, kw_only=True):
     updated_ms: int
 
 
+DEFINED_OF_QUEUE: Final = ("concurrency", "rate")
+
+
 class QueueDraft(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """The fields of `PUT /v1/queues/{name}` and `[[queues]]`."""
 

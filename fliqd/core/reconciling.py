@@ -5,13 +5,15 @@ A one-time job runs once, ever: what is remembered of it outlives the job.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 import msgspec
 
+from fliqd.core.buffers import DEFINED_OF_BUFFER, Buffer
 from fliqd.core.channels import DEFINED_OF_CHANNEL, Channel
 from fliqd.core.drafts import PAST_MS
 from fliqd.core.model import Job, JobStatus, Source
+from fliqd.core.queues import DEFINED_OF_QUEUE, Queue
 from fliqd.core.schedule import DEFINED, Schedule
 
 DEFINED_OF_JOB: Final = (
@@ -38,12 +40,28 @@ class DeclaredChannel(msgspec.Struct, frozen=True):
     enabled: bool | None
 
 
+class DeclaredBuffer(msgspec.Struct, frozen=True):
+    """A buffer as it shall be; `paused` is None where the file does not say, and then the API decides."""
+
+    buffer: Buffer
+    paused: bool | None
+
+
+class DeclaredQueue(msgspec.Struct, frozen=True):
+    """A queue as it shall be; `paused` as for a buffer."""
+
+    queue: Queue
+    paused: bool | None
+
+
 class Declarations(msgspec.Struct, frozen=True):
     """Everything that a file declares, by the entries' order; of a job, its id and its times of life are not in it."""
 
     schedules: tuple[DeclaredSchedule, ...] = ()
     jobs: tuple[Job, ...] = ()
     channels: tuple[DeclaredChannel, ...] = ()
+    buffers: tuple[DeclaredBuffer, ...] = ()
+    queues: tuple[DeclaredQueue, ...] = ()
 
 
 class DeclaredJob(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,12 +77,14 @@ class DeclaredJob(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Held(msgspec.Struct, frozen=True, kw_only=True):
-    """What the store holds: schedules and channels all, and of declared jobs what is remembered and what is there."""
+    """What the store holds, all of it but the jobs: of those, what is remembered of declared ones and what is there."""
 
     schedules: Sequence[Schedule]
     remembered: Sequence[DeclaredJob]
     jobs: Mapping[str, Job]  # by id
-    channels: Sequence[Channel]
+    channels: Sequence[Channel] = ()
+    buffers: Sequence[Buffer] = ()
+    queues: Sequence[Queue] = ()
 
 
 class Named(Protocol):
@@ -94,6 +114,8 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
 
     schedules: Difference[Schedule, DeclaredSchedule] = Difference()
     channels: Difference[Channel, DeclaredChannel] = Difference()
+    buffers: Difference[Buffer, DeclaredBuffer] = Difference()
+    queues: Difference[Queue, DeclaredQueue] = Difference()
     create_jobs: tuple[Job, ...] = ()
     update_jobs: tuple[tuple[Job, Job], ...] = ()
     cancel_jobs: tuple[Job, ...] = ()
@@ -103,16 +125,20 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
 
     @property
+    def named(self) -> tuple[Difference[Any, Any], ...]:
+        """What has to be done to all that is known by its name alone."""
+        return self.schedules, self.buffers, self.queues, self.channels
+
+    @property
     def unchanged(self) -> int:
         """How many entries are as they shall be."""
-        return self.schedules.unchanged + self.channels.unchanged + self.unchanged_jobs
+        return sum(kind.unchanged for kind in self.named) + self.unchanged_jobs
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing has to be done."""
-        named = (self.schedules, self.channels)
         jobs = (self.create_jobs, self.update_jobs, self.cancel_jobs, self.miss_jobs, self.forget_jobs)
-        return not any(jobs) and not any(kind.create or kind.update or kind.delete for kind in named)
+        return not any(jobs) and not any(kind.create or kind.update or kind.delete for kind in self.named)
 
 
 def compare(declared: Declarations, held: Held, now_ms: int) -> Changes:
@@ -123,6 +149,8 @@ def compare(declared: Declarations, held: Held, now_ms: int) -> Changes:
         channels=compare_named(
             {entry.channel.name or "": entry for entry in declared.channels}, held.channels, channel_differs
         ),
+        buffers=compare_named({entry.buffer.name: entry for entry in declared.buffers}, held.buffers, buffer_differs),
+        queues=compare_named({entry.queue.name: entry for entry in declared.queues}, held.queues, queue_differs),
     )
 
 
@@ -151,6 +179,18 @@ def differs(old: Schedule, entry: DeclaredSchedule) -> bool:
 def channel_differs(old: Channel, entry: DeclaredChannel) -> bool:
     """Tell whether a channel is not yet as declared."""
     return _is_other(old, entry.channel, DEFINED_OF_CHANNEL) or entry.enabled not in (None, old.enabled)
+
+
+def buffer_differs(old: Buffer, entry: DeclaredBuffer) -> bool:
+    """Tell whether a buffer is not yet as declared."""
+    paused = old.paused_ms is not None
+    return _is_other(old, entry.buffer, DEFINED_OF_BUFFER) or entry.paused not in (None, paused)
+
+
+def queue_differs(old: Queue, entry: DeclaredQueue) -> bool:
+    """Tell whether a queue is not yet as declared."""
+    paused = old.paused_ms is not None
+    return _is_other(old, entry.queue, DEFINED_OF_QUEUE) or entry.paused not in (None, paused)
 
 
 def _is_other(old: Named, new: Named, defined: Sequence[str]) -> bool:

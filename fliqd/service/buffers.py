@@ -100,7 +100,7 @@ class BufferService:
 
         def change(old: Buffer) -> Buffer:
             new = edited(_own(old), fields, now_ms)
-            return _with_pause(new, now_ms, paused=paused) if isinstance(paused, bool) else new
+            return with_pause(new, now_ms, paused=paused) if isinstance(paused, bool) else new
 
         old = await self._buffers.get(buffer_id)
         _judge(change(old))
@@ -116,7 +116,7 @@ class BufferService:
 
     async def _set_pause(self, buffer_id: str, *, paused: bool) -> Buffer:
         now_ms = self._clock.now_ms()
-        return await self._buffers.change(buffer_id, lambda old: _with_pause(old, now_ms, paused=paused), now_ms)
+        return await self._buffers.change(buffer_id, lambda old: with_pause(old, now_ms, paused=paused), now_ms)
 
     async def delete(self, buffer_id: str) -> None:
         """Delete a buffer and its items; the one that is under way ends, and goes then."""
@@ -217,7 +217,8 @@ def edited(old: Buffer, fields: dict[str, Any], now_ms: int) -> Buffer:
     return msgspec.structs.replace(old, **fields, updated_ms=now_ms, tokens=level, tokens_ms=now_ms)
 
 
-def _with_pause(buffer: Buffer, now_ms: int, *, paused: bool) -> Buffer:
+def with_pause(buffer: Buffer, now_ms: int, *, paused: bool) -> Buffer:
+    """Return a buffer that is paused, or not."""
     if paused == (buffer.paused_ms is not None):
         return buffer
     return msgspec.structs.replace(buffer, paused_ms=now_ms if paused else None, updated_ms=now_ms)

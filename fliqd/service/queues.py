@@ -34,17 +34,23 @@ class QueueService:
         for queue in await self._store.queues():
             self._limit(queue)
 
+    async def took_over(self, names: Sequence[str]) -> None:
+        """Put into effect what the configuration file has changed; `names` are those that have no limits any more."""
+        for name in names:
+            self._limit(bare(name))
+        await self.load()
+
     async def all(self) -> list[tuple[Queue, QueueCounts]]:
         """Return every queue that has limits or live jobs, by name, and the default one."""
         known = {queue.name: queue for queue in await self._store.queues()}
         counts = await self._store.queue_counts()
         names = sorted({DEFAULT_QUEUE, *known, *counts})
-        return [(known.get(name) or _bare(name), counts.get(name, NOTHING)) for name in names]
+        return [(known.get(name) or bare(name), counts.get(name, NOTHING)) for name in names]
 
     async def get(self, name: str) -> tuple[Queue, QueueCounts]:
         """Return a queue; one that nobody has set limits for and that holds nothing is there all the same."""
         _check(name)
-        return next((found for found in await self.all() if found[0].name == name), (_bare(name), NOTHING))
+        return next((found for found in await self.all() if found[0].name == name), (bare(name), NOTHING))
 
     async def put(self, name: str, asked: AskedQueue) -> Queue:
         """Set the limits of a queue: those that the draft leaves out are taken away, but for its pause."""
@@ -60,18 +66,18 @@ class QueueService:
         wanted = msgspec.structs.replace(old, concurrency=None, rate=None, updated_ms=now_ms)
         wanted = msgspec.structs.replace(wanted, **fields)
         paused = asked.draft.paused
-        return await self._put(_with_pause(wanted, now_ms, paused=paused) if isinstance(paused, bool) else wanted)
+        return await self._put(with_pause(wanted, now_ms, paused=paused) if isinstance(paused, bool) else wanted)
 
     async def pause(self, name: str, *, paused: bool) -> Queue:
         """Let no more jobs of it leave, or go on; those that are under way end."""
         _check(name)
         now_ms = self._clock.now_ms()
         known = {queue.name: queue for queue in await self._store.queues()}
-        return await self._put(_with_pause(known.get(name) or _bare(name, now_ms), now_ms, paused=paused))
+        return await self._put(with_pause(known.get(name) or bare(name, now_ms), now_ms, paused=paused))
 
     async def _own(self, name: str, now_ms: int) -> Queue:
         known = {queue.name: queue for queue in await self._store.queues()}
-        queue = known.get(name) or _bare(name, now_ms)
+        queue = known.get(name) or bare(name, now_ms)
         if queue.source is Source.CONFIG:
             message = f'the queue "{name}" is declared in the configuration file: change it there and reload'
             raise ConflictError(message, "managed_by_config")
@@ -83,11 +89,13 @@ class QueueService:
         return queue
 
 
-def _bare(name: str, now_ms: int = 0) -> Queue:
+def bare(name: str, now_ms: int = 0) -> Queue:
+    """Return a queue without limits."""
     return Queue(name=name, created_ms=now_ms, updated_ms=now_ms)
 
 
-def _with_pause(queue: Queue, now_ms: int, *, paused: bool) -> Queue:
+def with_pause(queue: Queue, now_ms: int, *, paused: bool) -> Queue:
+    """Return a queue that is paused, or not."""
     if paused == (queue.paused_ms is not None):
         return queue
     return msgspec.structs.replace(queue, paused_ms=now_ms if paused else None, updated_ms=now_ms)

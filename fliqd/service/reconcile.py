@@ -1,27 +1,36 @@
 """Makes the store hold what the configuration file declares: all of it, or nothing."""
 
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import msgspec
 
 from fliqd.clock import Clock
 from fliqd.core import lifecycle
+from fliqd.core.buffers import DEFINED_OF_BUFFER, Buffer
 from fliqd.core.channels import Channel
 from fliqd.core.model import Job, Source
+from fliqd.core.queues import Queue
 from fliqd.core.reconciling import (
     DEFINED_OF_JOB,
     Changes,
     Declarations,
+    DeclaredBuffer,
     DeclaredChannel,
     DeclaredJob,
+    DeclaredQueue,
     DeclaredSchedule,
     Held,
     compare,
 )
 from fliqd.core.schedule import DEFINED, Schedule
 from fliqd.errors import ConflictError
+from fliqd.service.buffers import FULL, BufferService, edited, with_pause
+from fliqd.service.queues import QueueService, bare
+from fliqd.service.queues import with_pause as queue_with_pause
 from fliqd.service.schedules import ScheduleService, planned, started
-from fliqd.store.base import AlertStore, Reconciliation, Schedules, Step
+from fliqd.store.base import Reconciliation, Step, Store
 
 TRIES = 10  # what is compared may change meanwhile, not ten times
 
@@ -32,15 +41,19 @@ class Reconciler:
     def __init__(
         self,
         *,
-        store: Schedules,
-        alerts: AlertStore,
+        store: Store,
         schedules: ScheduleService,
+        buffers: BufferService,
+        queues: QueueService,
         clock: Clock,
         new_ulid: Callable[[], str],
     ) -> None:
-        self._store = store
-        self._alerts = alerts
+        self._store = store.schedules
+        self._alerts = store.alerts
+        self._lanes = store.buffers
         self._schedules = schedules
+        self._buffers = buffers
+        self._queues = queues
         self._clock = clock
         self._new_ulid = new_ulid
 
@@ -53,6 +66,8 @@ class Reconciler:
             remembered=remembered,
             jobs={job.id: job for job in jobs},
             channels=self._alerts.channels(),
+            buffers=await self._lanes.all(),
+            queues=await self._lanes.queues(),
         )
         return compare(declared, held, self._clock.now_ms())
 
@@ -60,9 +75,21 @@ class Reconciler:
         """Do what has to change; return what that was."""
         for _ in range(TRIES):
             changes = await self.changes(declared)
-            if changes.is_empty or await self._store.reconcile(self._transaction(changes)):
+            if changes.is_empty:
+                return changes
+            if await self._store.reconcile(self._transaction(changes)):
+                await self._queues.took_over([queue.name for queue in changes.queues.delete])
+                await self._buffers.sweep()
                 return changes
         raise ConflictError("what the file declares changes all the time; try again", "busy")
+
+    async def declared_lanes(self) -> tuple[list[str], list[str]]:
+        """Return the names of the buffers and the queues that a file has declared."""
+        buffers, queues = await self._lanes.all(), await self._lanes.queues()
+        config = Source.CONFIG
+        return [one.name for one in buffers if one.source is config], [
+            one.name for one in queues if one.source is config
+        ]
 
     def declared_channels(self) -> list[str]:
         """Return the names of the channels that a file has declared."""
@@ -99,6 +126,17 @@ class Reconciler:
                 *((old, self._channel(old, entry, now_ms)) for old, entry in changes.channels.update),
                 *((old, None) for old in changes.channels.delete),
             ),
+            create_buffers=tuple(self._buffer(entry, now_ms) for entry in changes.buffers.create),
+            change_buffers=(
+                *((old, partial(_edited_buffer, entry=entry, now_ms=now_ms)) for old, entry in changes.buffers.update),
+                *((old, partial(_deleted_buffer, now_ms=now_ms)) for old in changes.buffers.delete),
+            ),
+            put_queues=(
+                *(_queue(bare(entry.queue.name, now_ms), entry, now_ms) for entry in changes.queues.create),
+                *(_queue(old, entry, now_ms) for old, entry in changes.queues.update),
+            ),
+            drop_queues=tuple(queue.name for queue in changes.queues.delete),
+            now_ms=now_ms,
             create_jobs=tuple(made),
             change_jobs=(*updated, *cancelled),
             remember=(*(_memory(job, now_ms) for job in made), *(_memory(new, now_ms) for _, new in updated), *missed),
@@ -123,6 +161,11 @@ class Reconciler:
             return msgspec.structs.replace(wanted, id=f"alt_{self._new_ulid()}", created_ms=now_ms, enabled=enabled)
         return msgspec.structs.replace(wanted, pk=old.pk, id=old.id, created_ms=old.created_ms, enabled=enabled)
 
+    def _buffer(self, entry: DeclaredBuffer, now_ms: int) -> Buffer:
+        times = {"created_ms": now_ms, "updated_ms": now_ms, "tokens_ms": now_ms}
+        born = msgspec.structs.replace(entry.buffer, id=f"buf_{self._new_ulid()}", tokens=FULL, **times)
+        return with_pause(born, now_ms, paused=entry.paused is True)
+
     def _born(self, job: Job, now_ms: int) -> Job:
         return msgspec.structs.replace(
             job,
@@ -131,6 +174,23 @@ class Reconciler:
             updated_ms=now_ms,
             next_attempt_ms=max(job.scheduled_ms, now_ms),
         )
+
+
+def _edited_buffer(old: Buffer, entry: DeclaredBuffer, now_ms: int) -> Buffer:
+    fields: dict[str, Any] = {name: getattr(entry.buffer, name) for name in DEFINED_OF_BUFFER}
+    new = edited(old, fields | {"source": Source.CONFIG}, now_ms)
+    return new if entry.paused is None else with_pause(new, now_ms, paused=entry.paused)
+
+
+def _deleted_buffer(old: Buffer, now_ms: int) -> Buffer:
+    return msgspec.structs.replace(old, deleted_ms=now_ms, updated_ms=now_ms)
+
+
+def _queue(old: Queue, entry: DeclaredQueue, now_ms: int) -> Queue:
+    new = msgspec.structs.replace(
+        old, concurrency=entry.queue.concurrency, rate=entry.queue.rate, source=Source.CONFIG, updated_ms=now_ms
+    )
+    return new if entry.paused is None else queue_with_pause(new, now_ms, paused=entry.paused)
 
 
 def _edited(old: Job, wanted: Job, now_ms: int) -> Job:

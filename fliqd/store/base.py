@@ -117,6 +117,11 @@ class Reconciliation(msgspec.Struct, frozen=True, kw_only=True):
     remember: tuple[DeclaredJob, ...] = ()
     forget: tuple[str, ...] = ()  # names
     channels: tuple[tuple[Channel | None, Channel | None], ...] = ()  # None: it is new, or shall go
+    create_buffers: tuple[Buffer, ...] = ()
+    change_buffers: tuple[tuple[Buffer, Callable[[Buffer], Buffer]], ...] = ()  # as it was read, and what to do to it
+    put_queues: tuple[Queue, ...] = ()
+    drop_queues: tuple[str, ...] = ()  # names
+    now_ms: int = 0
 
 
 class Token(msgspec.Struct, frozen=True, kw_only=True):

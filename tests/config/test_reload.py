@@ -265,3 +265,46 @@ async def test_only_admins_see_and_reload(file: File, fliqd: RunningDaemon) -> N
     fliqd.token = made.body["token"]
     for method, path in (("GET", "/v1/config"), ("POST", "/v1/config/reload"), ("POST", "/v1/config/diff")):
         assert (await fliqd(method, path)).status == 403
+
+
+LANES = """
+[[buffers]]
+name = "erp"
+url = "{url}"
+rate_limit = 5
+headers = {{ Authorization = "Bearer ${{env:BACKUP_TOKEN}}" }}
+
+[[queues]]
+name = "mail"
+concurrency = 2
+"""
+
+
+async def test_buffers_and_queues_are_declared_too(file: File, fliqd: RunningDaemon, target: Target) -> None:
+    text = LANES.format(url=target.url)
+    made = await file.reload(text)
+    assert made.body["created"] == [{"kind": "buffer", "name": "erp"}, {"kind": "queue", "name": "mail"}]
+    [buffer] = (await fliqd("GET", "/v1/buffers")).body["buffers"]
+    path = f"/v1/buffers/{buffer['id']}"
+    await fliqd("POST", f"{path}/items", {"json": {"literal": "${env:BACKUP_TOKEN}"}})
+    [hit] = await target.received(1)
+    assert hit.headers["Authorization"] == 'Bearer s3cret-"quoted"'
+    assert hit.body == b'{"literal":"${env:BACKUP_TOKEN}"}'  # what comes over the API is literal
+    assert (await fliqd("PATCH", path, {"rate_limit": 6})).code == "managed_by_config"
+    assert (await fliqd("PUT", "/v1/queues/mail", {"concurrency": 3})).code == "managed_by_config"
+    assert (await fliqd("POST", "/v1/queues/mail/pause")).body["paused"] is True
+
+    changed = await file.reload(text.replace("rate_limit = 5", "rate_limit = 7").replace("= 2", "= 4"))
+    assert changed.body["updated"] == [
+        {"kind": "buffer", "name": "erp", "changes": {"rate_limit": {"from": 5, "to": 7}}},
+        {"kind": "queue", "name": "mail", "changes": {"concurrency": {"from": 2, "to": 4}}},
+    ]
+    assert (await fliqd("GET", "/v1/queues/mail")).body["paused"] is True
+    assert (await fliqd("GET", path)).body["id"] == buffer["id"]
+    shown = (await fliqd("GET", "/v1/config")).body
+    assert (shown["buffers"], shown["queues"]) == (["erp"], ["mail"])
+
+    gone = await file.reload("")
+    assert gone.body["deleted"] == [{"kind": "buffer", "name": "erp"}, {"kind": "queue", "name": "mail"}]
+    assert (await fliqd("GET", path)).status == 404
+    assert (await fliqd("GET", "/v1/queues/mail")).body["concurrency"] is None

@@ -14,7 +14,7 @@ from fliqd.core.due_heap import DueEntry
 from fliqd.core.model import FINAL, HELD_MS, Job, JobStatus
 from fliqd.core.queues import Queue
 from fliqd.errors import ConflictError, NotFoundError
-from fliqd.store.base import BufferCounts, Created, Finish, Page, QueueCounts
+from fliqd.store.base import BufferCounts, Created, Finish, Page, QueueCounts, Reconciliation
 from fliqd.store.sqlite import rows
 from fliqd.store.sqlite.writer import Transaction, Writer
 
@@ -62,14 +62,7 @@ class SqliteBuffers:
         return await self._writer.write(self._create, buffer)
 
     def _create(self, tx: Transaction, wanted: list[Buffer]) -> list[Buffer | Exception]:
-        return [self._create_one(tx, buffer) for buffer in wanted]
-
-    def _create_one(self, tx: Transaction, buffer: Buffer) -> Buffer | Exception:
-        if (taken := _name_taken(tx, buffer)) is not None:
-            return taken
-        values = rows.buffer_values(buffer)
-        del values["pk"]
-        return msgspec.structs.replace(buffer, pk=tx.rows("buffer_insert", values)[0][0])
+        return [_create_one(tx, buffer) for buffer in wanted]
 
     async def get(self, buffer_id: str) -> Buffer:
         found = await self._read("buffer_by_id", {"id": buffer_id, "deleted_too": False})
@@ -90,23 +83,7 @@ class SqliteBuffers:
         return await self._writer.write(self._change, _Change(buffer_id, change, now_ms))
 
     def _change(self, tx: Transaction, changes: list[_Change]) -> list[Buffer | Exception]:
-        return [self._change_one(tx, change) for change in changes]
-
-    def _change_one(self, tx: Transaction, wanted: _Change) -> Buffer | Exception:
-        found = tx.rows("buffer_by_id", {"id": wanted.buffer_id, "deleted_too": False})
-        if not found:
-            return NotFoundError("buffer", wanted.buffer_id)
-        old = rows.buffer(found[0])
-        new = wanted.change(old)
-        if (taken := _name_taken(tx, new)) is not None:
-            return taken
-        stops = new.paused_ms is not None or new.deleted_ms is not None
-        if stops and old.paused_ms is None:
-            new = _hold_head(tx, new)
-        elif not stops and old.paused_ms is not None:
-            new = _let_head_go(tx, new, wanted.now_ms)
-        tx.run("buffer_replace", rows.buffer_values(new))
-        return new
+        return [_change_one(tx, change) for change in changes]
 
     async def deleted(self) -> list[str]:
         return [row[0] for row in await self._read("buffers_deleted", {})]
@@ -197,6 +174,50 @@ class SqliteBuffers:
     def _put_queue(self, tx: Transaction, queues: list[Queue]) -> list[None]:
         tx.each("queue_put", [rows.queue_values(queue) for queue in queues])
         return [None] * len(queues)
+
+
+def differ(tx: Transaction, wanted: Reconciliation) -> bool:
+    """Tell whether buffers have changed since they were read, or a new one's name has been taken."""
+    for old, _ in wanted.change_buffers:
+        found = tx.rows("buffer_by_id", {"id": old.id, "deleted_too": False})
+        if not found or rows.buffer(found[0]).updated_ms != old.updated_ms:
+            return True
+    return any(_name_taken(tx, buffer) is not None for buffer in wanted.create_buffers)
+
+
+def reconcile(tx: Transaction, wanted: Reconciliation) -> None:
+    """Make buffers and queues as the configuration file declares them."""
+    for buffer in wanted.create_buffers:
+        _create_one(tx, buffer)
+    for old, change in wanted.change_buffers:
+        _change_one(tx, _Change(old.id, change, wanted.now_ms))
+    tx.each("queue_put", [rows.queue_values(queue) for queue in wanted.put_queues])
+    tx.each("queue_delete", [(name,) for name in wanted.drop_queues])
+
+
+def _create_one(tx: Transaction, buffer: Buffer) -> Buffer | Exception:
+    if (taken := _name_taken(tx, buffer)) is not None:
+        return taken
+    values = rows.buffer_values(buffer)
+    del values["pk"]
+    return msgspec.structs.replace(buffer, pk=tx.rows("buffer_insert", values)[0][0])
+
+
+def _change_one(tx: Transaction, wanted: _Change) -> Buffer | Exception:
+    found = tx.rows("buffer_by_id", {"id": wanted.buffer_id, "deleted_too": False})
+    if not found:
+        return NotFoundError("buffer", wanted.buffer_id)
+    old = rows.buffer(found[0])
+    new = wanted.change(old)
+    if (taken := _name_taken(tx, new)) is not None:
+        return taken
+    stops = new.paused_ms is not None or new.deleted_ms is not None
+    if stops and old.paused_ms is None:
+        new = _hold_head(tx, new)
+    elif not stops and old.paused_ms is not None:
+        new = _let_head_go(tx, new, wanted.now_ms)
+    tx.run("buffer_replace", rows.buffer_values(new))
+    return new
 
 
 def settled(tx: Transaction, end: Finish) -> None:

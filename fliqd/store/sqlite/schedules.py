@@ -12,7 +12,7 @@ from fliqd.core.reconciling import DeclaredJob
 from fliqd.core.schedule import Missed, Schedule, ScheduleStatus, WhileRunning
 from fliqd.errors import ConflictError, NotFoundError
 from fliqd.store.base import Reconciliation, ScheduleFilter, Step
-from fliqd.store.sqlite import rows
+from fliqd.store.sqlite import buffers, rows
 from fliqd.store.sqlite.alerts import SqliteAlerts
 from fliqd.store.sqlite.writer import Transaction, Writer
 
@@ -219,7 +219,7 @@ class SqliteSchedules:
             self._ended(tx, tx.rows("schedule_jobs_cancel", {"id": new.id, "now_ms": step.now_ms}))
 
     async def reconcile(self, wanted: Reconciliation) -> bool:
-        size = sum(len(part) for part in msgspec.structs.astuple(wanted))
+        size = sum(len(part) for part in msgspec.structs.astuple(wanted) if isinstance(part, tuple))
         return await self._writer.write(self._reconcile, wanted, rows=2 * size)
 
     def _reconcile(self, tx: Transaction, items: list[Reconciliation]) -> list[bool | Exception]:
@@ -230,7 +230,7 @@ class SqliteSchedules:
         plans = self._plans(tx, wanted.steps)
         ids = _json([old.id for old, _ in wanted.change_jobs])
         now = {job.id: job for job in map(rows.job, tx.rows("jobs_by_ids", {"ids": ids}))}
-        if None in plans or self._alerts.differ(tx, wanted.channels):
+        if None in plans or self._alerts.differ(tx, wanted.channels) or buffers.differ(tx, wanted):
             return False
         if any(now.get(old.id) != old for old, _ in wanted.change_jobs):
             return False
@@ -244,6 +244,7 @@ class SqliteSchedules:
         for old, new in wanted.change_jobs:
             self._replace(tx, old, new)
         self._alerts.reconcile(tx, wanted.channels)
+        buffers.reconcile(tx, wanted)
         tx.each("declared_put", [(put.name, put.job_id, put.scheduled_ms, put.seen_ms) for put in wanted.remember])
         tx.each("declared_delete", [(name,) for name in wanted.forget])
         return True
