@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import errno
 import gc
+import importlib
+import math
 import os
 import random
 import resource
@@ -29,6 +31,7 @@ from fliqd.clock import Clock, SystemClock
 from fliqd.config import Config
 from fliqd.core.due_heap import DueEntry
 from fliqd.core.egress import EgressPolicy, Policy
+from fliqd.core.histogram import Histogram
 from fliqd.core.signing import Signer, new_secret
 from fliqd.core.times import format_time, maybe_time
 from fliqd.core.urls import check_url
@@ -37,6 +40,7 @@ from fliqd.engine.gate import Gate
 from fliqd.engine.janitor import Janitor, Retention
 from fliqd.engine.planner import Planner
 from fliqd.engine.scheduler import SCHEDULES_LEAD_MS, Scheduler
+from fliqd.engine.tally import Tally
 from fliqd.engine.wire.sender import WireSender
 from fliqd.errors import FliqdError, StoreIOError, UnavailableError
 from fliqd.ids import UlidSource, request_ids
@@ -48,11 +52,13 @@ from fliqd.service.schedules import ScheduleService
 from fliqd.service.tokens import ALL_SCOPES, Tokens
 from fliqd.settings import Listen, Settings, defaults_of
 from fliqd.store.sqlite.store import SqliteStore
-from fliqd.watchdog import watch
+from fliqd.watchdog import BEAT_S, watch
 
 log = structlog.get_logger()
 
 API_GRACE_S: Final = 5.0  # for requests to the API that are being answered when the daemon stops
+LAG_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+ROUNDING_S: Final = 0.01  # by as much may a loop's timer be early
 ADMIN_TOKEN_FILE: Final = "admin.token"  # noqa: S105 -- the name of the file
 
 
@@ -70,6 +76,11 @@ class Daemon:
         self.urls: list[str] = []
         self._stopping = False
         self._tasks: set[asyncio.Task[None]] = set()
+        self._tally = Tally()
+        self._answers: dict[int, int] = {}  # of the API, by status
+        self._lag = Histogram(LAG_S)
+        self._next_beat = math.inf  # when the loop is to come back to the watchdog
+        self._metrics: Any = None  # made when they are first asked for
 
     @classmethod
     async def start(cls, config: Config, clock: Clock) -> Self:
@@ -112,6 +123,7 @@ class Daemon:
         )
         self._cleanup.push_async_callback(store.close)
         left = await store.recover(now_ms=self._clock.now_ms(), reason="fliqd died before the answer came")
+        self._tally.add_interrupted(left)
         if left:
             log.warning("daemon.recovered", interrupted=left)
         tokens = await self._tokens(store, new_ulid) if settings.auth.mode == "token" else None
@@ -146,6 +158,7 @@ class Daemon:
             ),
             give_back=self._offer_again,
             lookup=lookup_in(self._config.env),
+            tally=self._tally,
         )
         self._scheduler = scheduler = Scheduler(source=store, clock=self._clock, hand_over=dispatcher.hand_over)
         self._planner = planner = Planner(store=store.schedules, clock=self._clock, new_ulid=new_ulid)
@@ -188,6 +201,7 @@ class Daemon:
             reloading=self.reloading,
             status=self,
             tokens=tokens,
+            render_metrics=self._render_metrics,
             clock=self._clock,
             max_body=settings.server.max_body,
         )
@@ -198,6 +212,7 @@ class Daemon:
             doorkeeper=Doorkeeper(_own_names(settings)),
             new_request_id=new_request_id,
             closed=self._closed,
+            answers=self._answers,
         )
         runner = EdgeRunner(
             application,
@@ -231,8 +246,28 @@ class Daemon:
 
     async def beat(self) -> None:
         """Return once the store's threads have answered; a moment for what is done now and then."""
+        time = asyncio.get_running_loop().time
+        if (lag_s := time() - self._next_beat) > -ROUNDING_S:  # earlier is not the watchdog's doing
+            self._lag.add(max(0.0, lag_s))
         await self._store.ping()
         self._janitor.look()
+        self._next_beat = time() + BEAT_S
+
+    async def _render_metrics(self) -> bytes:
+        """Return the metrics; what writes them is imported by the first who asks, beside the loop."""
+        if self._metrics is None:
+            module = await asyncio.to_thread(importlib.import_module, "fliqd.metrics")
+            self._metrics = module.Metrics(
+                store=self._store,
+                traffic=self._dispatcher,
+                window=self._scheduler,
+                tally=self._tally,
+                lag=self._lag,
+                answers=self._answers,
+                limit=self._config.settings.dispatch.max_in_flight,
+            )
+        rendered: bytes = self._metrics.render()
+        return rendered
 
     def _use(self, settings: Settings) -> None:
         """Take over what can be changed while it runs."""

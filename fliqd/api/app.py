@@ -7,7 +7,7 @@ from typing import Final
 import structlog
 from aiohttp import hdrs, web
 
-from fliqd.api import auth, calendar, config, jobs, schedules, system
+from fliqd.api import auth, calendar, config, jobs, metrics, schedules, system
 from fliqd.api import tokens as token_routes
 from fliqd.api.errors import document, json_response, respond, respond_to_aiohttp
 from fliqd.api.origin import Doorkeeper
@@ -30,6 +30,7 @@ def build(
     reloading: config.Reloading,
     status: system.System,
     tokens: Tokens | None,
+    render_metrics: metrics.Render,
     clock: Clock,
     max_body: int,
 ) -> web.Application:
@@ -39,6 +40,7 @@ def build(
         jobs.add_routes(app.router, prefix, jobs_service)
         schedules.add_routes(app.router, prefix, schedules_service, jobs_service)
         system.add_routes(app.router, prefix, status)
+        metrics.add_routes(app.router, prefix, render_metrics)
         config.add_routes(app.router, prefix, reloading)
         calendar.add_routes(app.router, prefix, clock)
         if tokens is not None:
@@ -61,7 +63,9 @@ class Edge:
         doorkeeper: Doorkeeper,
         new_request_id: Callable[[], str],
         closed: Callable[[], UnavailableError | None],
+        answers: dict[int, int],
     ) -> None:
+        """Stand around `app`; `answers` is where those given are counted, by status."""
         self._dispatch: Handler = app._handle  # noqa: SLF001 -- what aiohttp's own server calls
         self._plain: Mapping[tuple[str, str], Handler] = {
             (route.method, route.resource.canonical): route.handler
@@ -72,6 +76,7 @@ class Edge:
         self._doorkeeper = doorkeeper
         self._new_request_id = new_request_id
         self._closed = closed
+        self._answers = answers
 
     def _check_open(self, method: str) -> None:
         """Raise UnavailableError for a write while none is taken; reading goes on."""
@@ -103,4 +108,5 @@ class Edge:
             message = "fliqd failed; its log says why, under this request_id"
             response = json_response(document("internal", message, request_id), status=500)
         response.headers["X-Request-Id"] = request_id
+        self._answers[response.status] = self._answers.get(response.status, 0) + 1
         return response

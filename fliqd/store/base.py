@@ -16,6 +16,7 @@ import msgspec
 from fliqd.core.accounting import Account
 from fliqd.core.delivery import Timings
 from fliqd.core.due_heap import DueEntry
+from fliqd.core.histogram import Histogram
 from fliqd.core.model import Execution, Job, JobStatus, Source
 from fliqd.core.reconciling import DeclaredJob
 from fliqd.core.schedule import Missed, Schedule, ScheduleStatus
@@ -100,6 +101,15 @@ class Reconciliation(msgspec.Struct, frozen=True, kw_only=True):
     change_jobs: tuple[tuple[Job, Job], ...] = ()  # as it was read, as it shall be
     remember: tuple[DeclaredJob, ...] = ()
     forget: tuple[str, ...] = ()  # names
+
+
+class Writes(Protocol):
+    """How writing goes, since the start."""
+
+    rows: Histogram  # of each transaction
+    took_s: Histogram  # each transaction, from its begin to the disk
+    waited_s: Histogram  # the first write of each, from the call to the disk
+    waiting: int  # rows, now
 
 
 class Token(msgspec.Struct, frozen=True, kw_only=True):
@@ -266,6 +276,14 @@ class Store(Protocol):
     @property
     def changes(self) -> int:
         """A number that grows with each commit."""
+
+    @property
+    def counts(self) -> Mapping[tuple[str, str], int]:
+        """What was committed since the start: `jobs_created`, `jobs_finished` by status, `missed` by reason."""
+
+    @property
+    def writes(self) -> Writes:
+        """How writing goes."""
 
     @property
     def blocked(self) -> str | None:

@@ -214,8 +214,9 @@ class SqliteSchedules:
 
 
 def ended(tx: Transaction, jobs: Iterable[tuple[str | None, int, str]]) -> None:
-    """Note how jobs (schedule id, pk, status) ended, and let those go that waited for them."""
+    """Note how jobs (schedule id, pk, status) have ended, every one, and let those go that waited for them."""
     for schedule_id, pk, status in jobs:
+        tx.count("jobs_finished", str(status))
         if schedule_id is None:
             continue
         tx.each("schedule_ended", [(str(status), schedule_id, pk)])
@@ -225,6 +226,7 @@ def ended(tx: Transaction, jobs: Iterable[tuple[str | None, int, str]]) -> None:
 
 def _note(tx: Transaction, old: Schedule, missed: Missed) -> None:
     """Write down what was missed; in the last note if that ended where this begins, for the same reason."""
+    tx.count("missed", str(missed.reason), missed.count)
     last = tx.rows("missed_last", (old.pk,))
     if last and last[0][1] == old.cursor_ms and last[0][2] == str(missed.reason) and missed.first_ms > last[0][1]:
         tx.each("missed_extend", [(missed.last_ms, missed.count, missed.noted_ms, last[0][0])])

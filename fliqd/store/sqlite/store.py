@@ -93,6 +93,7 @@ class SqliteStore:
         self._unchecked = max_bytes  # bytes that creates may have added since the size was looked at: do so first
         self._new_execution_id = new_execution_id
         self._sql = queries.load()
+        self.counts: dict[tuple[str, str], int] = {}
         self._listener: Callable[[Sequence[DueEntry]], None] | None = None
         self._writer = Writer(connection, on_commit=self._tell, on_fatal=on_fatal)
         self.schedules = SqliteSchedules(self._writer, self._read, insert=self._insert, replace=self._replace)
@@ -156,6 +157,8 @@ class SqliteStore:
         self._listener = listener
 
     def _tell(self, committed: Transaction) -> None:
+        for what, times in committed.counts.items():
+            self.counts[what] = self.counts.get(what, 0) + times
         if committed.due and self._listener is not None:
             self._listener(committed.due)
         if committed.schedules_due:
@@ -220,6 +223,7 @@ class SqliteStore:
                 tx.due.append(DueEntry(job.next_attempt_ms, self._last_pk, job.lane))
         if values:
             tx.several("job_insert", values)
+            tx.count("jobs_created", "", len(values))
         if tags:
             tx.several("job_tags_insert", tags)
         return pks
@@ -366,9 +370,9 @@ class SqliteStore:
         if self._over:  # what came back is the part of an outcome that can be done without
             ends = [msgspec.structs.replace(end, response_headers=(), response_body=None) for end in ends]
         tx.several("executions_close", [rows.execution_close_values(end) for end in ends])
+        final = [end for end in ends if end.settlement.status in FINAL]
+        schedules.ended(tx, [(end.job.schedule_id, end.job.pk, end.settlement.status) for end in final])
         for end in ends:
-            if end.job.schedule_id is not None and end.settlement.status in FINAL:
-                schedules.ended(tx, [(end.job.schedule_id, end.job.pk, end.settlement.status)])
             if end.settlement.next_attempt_ms is not None:
                 tx.due.append(DueEntry(end.settlement.next_attempt_ms, end.job.pk, end.job.host))
         return [True] * len(ends)
@@ -482,6 +486,10 @@ class SqliteStore:
     @property
     def changes(self) -> int:
         return self._writer.commits
+
+    @property
+    def writes(self) -> Writer:
+        return self._writer
 
     @property
     def blocked(self) -> str | None:

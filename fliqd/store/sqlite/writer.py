@@ -15,6 +15,7 @@ import aiosqlite
 import structlog
 
 from fliqd.core.due_heap import DueEntry
+from fliqd.core.histogram import Histogram
 from fliqd.errors import ConflictError, FliqdError, StoreIOError, StoreUnusableError, UnavailableError
 from fliqd.store.sqlite import queries
 
@@ -25,6 +26,8 @@ R = TypeVar("R")
 BATCH_ROWS: Final = 2_000  # a transaction takes no more writes after so many rows, so that none waits long
 STATEMENT_ROWS: Final = (64, 16, 4, 1)  # few sizes, so that each is prepared once
 GATHER_S: Final = 0.003
+ROWS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000)
+TOOK_S: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 DAMAGED: Final = frozenset({"SQLITE_CORRUPT", "SQLITE_NOTADB"})
 LATER: Final = frozenset({"SQLITE_BUSY", "SQLITE_LOCKED"})
 
@@ -37,6 +40,11 @@ class Transaction:
         self._sql = queries.load()
         self.due: list[DueEntry] = []
         self.schedules_due: list[DueEntry] = []
+        self.counts: dict[tuple[str, str], int] = {}  # what it does, and how often
+
+    def count(self, what: str, which: str, times: int = 1) -> None:
+        """Have something counted once it is on disk."""
+        self.counts[what, which] = self.counts.get((what, which), 0) + times
 
     def rows(self, name: str, values: Sequence[Any] | dict[str, Any]) -> list[Any]:
         """Run one statement; return its rows."""
@@ -79,6 +87,7 @@ class _Write(NamedTuple):
     items: Sequence[Any]
     rows: int
     done: asyncio.Future[Any]  # of the list of results
+    since: float  # when it was called for, monotonic
 
 
 class SplitBatchError(Exception):
@@ -113,6 +122,9 @@ class Writer:
         self._fatal: FliqdError | None = None
         self.waiting = 0  # rows
         self.commits = 0
+        self.rows = Histogram(ROWS)
+        self.took_s = Histogram(TOOK_S)
+        self.waited_s = Histogram(TOOK_S)
         self.blocked: str | None = None  # why the last transaction failed for want of space
         self._task = asyncio.create_task(self._run(), name="store-writer")
 
@@ -148,7 +160,7 @@ class Writer:
         if self._fatal is not None or self._closing:
             raise self._fatal or UnavailableError("fliqd is shutting down", "shutting_down")
         done: asyncio.Future[list[R | Exception]] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Write(apply, items, rows, done))
+        self._waiting.append(_Write(apply, items, rows, done, time.monotonic()))
         self.waiting += rows
         if not linger_s or len(self._waiting) >= BATCH_ROWS:
             self._go.set()
@@ -209,6 +221,7 @@ class Writer:
             for write in batch:
                 _fail(write.done, self._fatal)
             return
+        began = time.monotonic()
         try:
             # The one way into the store's thread that is not a statement; aiosqlite has no public one.
             results, transaction = await self._connection._execute(self._transact, batch)  # type: ignore[no-untyped-call]  # noqa: SLF001
@@ -228,6 +241,10 @@ class Writer:
                 _answer(batch[0].done, [error])
             return
         self.commits += 1
+        ended = time.monotonic()
+        self.rows.add(sum(write.rows for write in batch))
+        self.took_s.add(ended - began)
+        self.waited_s.add(ended - batch[0].since)
         self.blocked = None
         self._on_commit(transaction)
         for write, result in zip(batch, results, strict=True):
