@@ -49,6 +49,7 @@ from fliqd.reloading import Reloading
 from fliqd.service.jobs import Jobs
 from fliqd.service.reconcile import Reconciler
 from fliqd.service.schedules import ScheduleService
+from fliqd.service.stats import Stats
 from fliqd.service.tokens import ALL_SCOPES, Tokens
 from fliqd.settings import Listen, Settings, defaults_of
 from fliqd.store.sqlite.store import SqliteStore
@@ -200,6 +201,7 @@ class Daemon:
             schedules_service=schedules,
             reloading=self.reloading,
             status=self,
+            stats_service=Stats(store, self._clock),
             tokens=tokens,
             render_metrics=self._render_metrics,
             clock=self._clock,

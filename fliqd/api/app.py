@@ -7,7 +7,7 @@ from typing import Final
 import structlog
 from aiohttp import hdrs, web
 
-from fliqd.api import auth, calendar, config, jobs, metrics, schedules, system
+from fliqd.api import auth, calendar, config, jobs, metrics, schedules, stats, system
 from fliqd.api import tokens as token_routes
 from fliqd.api.errors import document, json_response, respond, respond_to_aiohttp
 from fliqd.api.origin import Doorkeeper
@@ -15,6 +15,7 @@ from fliqd.clock import Clock
 from fliqd.errors import FliqdError, UnavailableError
 from fliqd.service.jobs import Jobs
 from fliqd.service.schedules import ScheduleService
+from fliqd.service.stats import Stats
 from fliqd.service.tokens import Tokens
 
 log = structlog.get_logger()
@@ -29,6 +30,7 @@ def build(
     schedules_service: ScheduleService,
     reloading: config.Reloading,
     status: system.System,
+    stats_service: Stats,
     tokens: Tokens | None,
     render_metrics: metrics.Render,
     clock: Clock,
@@ -39,6 +41,7 @@ def build(
     for prefix in ("", "/v1"):
         jobs.add_routes(app.router, prefix, jobs_service)
         schedules.add_routes(app.router, prefix, schedules_service, jobs_service)
+        stats.add_routes(app.router, prefix, stats_service)
         system.add_routes(app.router, prefix, status)
         metrics.add_routes(app.router, prefix, render_metrics)
         config.add_routes(app.router, prefix, reloading)

@@ -7,6 +7,7 @@ from typing import Final
 import structlog
 
 from fliqd.clock import Clock
+from fliqd.core.rollups import HOUR_MS
 from fliqd.errors import UnavailableError
 from fliqd.store.base import Store
 
@@ -75,6 +76,10 @@ class Janitor:
         while forgotten == BATCH:
             before_ms = now_ms - self._retention.finished_ms
             forgotten = await self._store.schedules.forget(before_ms=before_ms, limit=BATCH)
+            await asyncio.sleep(PAUSE_S)
+        untidy = True
+        while untidy:
+            untidy = await self._store.rollups.tidy(now_ms // HOUR_MS)
             await asyncio.sleep(PAUSE_S)
         if deleted:
             log.info("janitor.swept", jobs=deleted, db_bytes=self._store.size_bytes())

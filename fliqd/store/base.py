@@ -19,6 +19,7 @@ from fliqd.core.due_heap import DueEntry
 from fliqd.core.histogram import Histogram
 from fliqd.core.model import Execution, Job, JobStatus, Source
 from fliqd.core.reconciling import DeclaredJob
+from fliqd.core.rollups import Scope, Sums
 from fliqd.core.schedule import Missed, Schedule, ScheduleStatus
 from fliqd.core.settle import Settlement
 
@@ -175,12 +176,32 @@ class Schedules(Protocol):
         """Delete up to `limit` notes of missed runs that are older, and deleted schedules of which nothing is left."""
 
 
+class Rollups(Protocol):
+    """Executions added up, which outlive their jobs. Hours are since the epoch; `keys` are added up together."""
+
+    async def sums(self, scope: Scope, keys: Sequence[str], *, from_hour: int, hours: int) -> list[tuple[int, Sums]]:
+        """Return the sums since an hour, that one included, for each bucket of so many hours, by its first hour."""
+
+    async def counts(self, scope: Scope, keys: Sequence[str], *, from_hour: int, hours: int) -> dict[int, int]:
+        """Return how many executions there are in each of these buckets."""
+
+    async def lumped(self, scope: Scope, *, from_hour: int) -> bool:
+        """Tell whether some since an hour stand under no key of their own, since there were too many."""
+
+    async def tidy(self, now_hour: int) -> bool:
+        """Make one old hour part of its day, or delete what is older than is kept; tell whether there may be more."""
+
+
 class Store(Protocol):
     """One daemon's view of the jobs."""
 
     @property
     def schedules(self) -> Schedules:
         """What there is beside the jobs."""
+
+    @property
+    def rollups(self) -> Rollups:
+        """What executions come to."""
 
     def on_due(self, listener: Callable[[Sequence[DueEntry]], None]) -> None:
         """Have `listener` told, after each commit, of every job that has come to wait for an instant.

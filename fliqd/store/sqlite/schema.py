@@ -9,7 +9,9 @@ from fliqd.errors import StoreUnusableError
 from fliqd.store.sqlite import rows
 
 APPLICATION_ID: Final = 0x666C6971  # "fliq" in the file's header, so that file(1) and we know our own
-TABLES: Final = frozenset({"meta", "job", "job_tag", "execution", "token", "schedule", "missed", "declared_job"})
+TABLES: Final = frozenset(
+    {"meta", "job", "job_tag", "execution", "token", "schedule", "missed", "declared_job", "rollup"}
+)
 COLUMNS: Final = {
     "job": rows.JOB_COLUMNS,
     "execution": rows.EXECUTION_COLUMNS,

@@ -13,11 +13,13 @@ import msgspec
 
 from fliqd.core.delivery import ErrorCode
 from fliqd.core.due_heap import DueEntry
-from fliqd.core.model import FINAL, HELD_MS, MOST_CRASHES, QUARANTINE, Execution, Job, JobStatus
+from fliqd.core.model import FINAL, HELD_MS, MOST_CRASHES, QUARANTINE, Execution, ExecutionStatus, Job, JobStatus
+from fliqd.core.rollups import Ended
 from fliqd.errors import ConflictError, FliqdError, NotFoundError, UnavailableError
 from fliqd.store.base import Created, Finish, JobFilter, Page, Token
 from fliqd.store.sqlite import files, queries, rows, schedules
 from fliqd.store.sqlite.lock import StoreLock
+from fliqd.store.sqlite.rollups import SqliteRollups
 from fliqd.store.sqlite.schedules import SqliteSchedules
 from fliqd.store.sqlite.writer import SplitBatchError, Transaction, Writer
 
@@ -97,6 +99,7 @@ class SqliteStore:
         self._listener: Callable[[Sequence[DueEntry]], None] | None = None
         self._writer = Writer(connection, on_commit=self._tell, on_fatal=on_fatal)
         self.schedules = SqliteSchedules(self._writer, self._read, insert=self._insert, replace=self._replace)
+        self.rollups = SqliteRollups(self._writer, self._read)
 
     @classmethod
     async def open(
@@ -370,6 +373,7 @@ class SqliteStore:
         if self._over:  # what came back is the part of an outcome that can be done without
             ends = [msgspec.structs.replace(end, response_headers=(), response_body=None) for end in ends]
         tx.several("executions_close", [rows.execution_close_values(end) for end in ends])
+        self.rollups.add(tx, map(_ended, ends))
         final = [end for end in ends if end.settlement.status in FINAL]
         schedules.ended(tx, [(end.job.schedule_id, end.job.pk, end.settlement.status) for end in final])
         for end in ends:
@@ -407,7 +411,9 @@ class SqliteStore:
             "most_crashes": MOST_CRASHES,
             "quarantine": QUARANTINE,
         }
+        cut_off = [rows.job(row) for row in tx.rows("running_jobs", {"pks": values["pks"]})]
         tx.rows("executions_interrupt", values)
+        self.rollups.add(tx, [Ended(job, ExecutionStatus.INTERRUPTED, item.now_ms, 0, 0) for job in cut_off])
         ended = tx.rows("jobs_interrupted_fail", values)
         schedules.ended(tx, ended)
         again = tx.rows("jobs_interrupted_retry", values)
@@ -524,6 +530,12 @@ class SqliteStore:
             return list(await next(self._turn).execute_fetchall(sql, values))
         except sqlite3.Error as err:
             raise self._writer.mishap(err) from err
+
+
+def _ended(end: Finish) -> Ended:
+    """Return the end of an attempt as it is added up."""
+    took_ms = max(0, end.finished_ms - end.started_ms)
+    return Ended(end.job, end.settlement.execution_status, end.finished_ms, took_ms, end.late_ms)
 
 
 def _checkpoint_pages(path: Path) -> int:
