@@ -46,6 +46,7 @@ from fliqd.errors import FliqdError, StoreIOError, UnavailableError
 from fliqd.ids import UlidSource, request_ids
 from fliqd.references import lookup_in
 from fliqd.reloading import Reloading
+from fliqd.service.events import Events
 from fliqd.service.jobs import Jobs
 from fliqd.service.reconcile import Reconciler
 from fliqd.service.schedules import ScheduleService
@@ -190,6 +191,7 @@ class Daemon:
             new_ulid=new_ulid,
             defaults=lambda: self._defaults,
         )
+        self._events = Events(store, self._clock, new_ulid)
         self.reloading = Reloading(
             config=self._config,
             reconciler=Reconciler(store=store.schedules, schedules=schedules, clock=self._clock, new_ulid=new_ulid),
@@ -202,6 +204,7 @@ class Daemon:
             reloading=self.reloading,
             status=self,
             stats_service=Stats(store, self._clock),
+            events_service=self._events,
             tokens=tokens,
             render_metrics=self._render_metrics,
             clock=self._clock,
@@ -226,6 +229,7 @@ class Daemon:
         gate.keep_off(await self._listen(runner, settings.server.listen))
 
         self._cleanup.push_async_callback(runner.cleanup)
+        self._cleanup.callback(self._events.close)
         # Started last, since nothing may be sent before the gate knows our own doors; and stopped first, while
         # the API still answers whoever wants to read, and tells the others to come back later.
         self._cleanup.push_async_callback(self._run("dispatcher", dispatcher.run()))
@@ -266,6 +270,7 @@ class Daemon:
                 tally=self._tally,
                 lag=self._lag,
                 answers=self._answers,
+                events=self._events,
                 limit=self._config.settings.dispatch.max_in_flight,
             )
         rendered: bytes = self._metrics.render()

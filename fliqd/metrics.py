@@ -16,6 +16,7 @@ from fliqd.core.histogram import Histogram
 from fliqd.core.model import FINAL
 from fliqd.core.schedule import MissedReason
 from fliqd.engine.tally import Tally
+from fliqd.service.events import Events
 from fliqd.store.base import Store
 
 
@@ -49,6 +50,7 @@ class Metrics(Collector):
         tally: Tally,
         lag: Histogram,
         answers: Mapping[int, int],
+        events: Events,
         limit: int,
     ) -> None:
         self._store = store
@@ -57,6 +59,7 @@ class Metrics(Collector):
         self._tally = tally
         self._lag = lag
         self._answers = answers
+        self._events = events
         self._limit = limit
         self._registry = CollectorRegistry()
         self._registry.register(self)
@@ -83,6 +86,10 @@ class Metrics(Collector):
         yield _counter(
             "fliqd_api_requests_total", "Requests that the API has answered, by status.", ("status",), answers
         )
+
+        yield _gauge("fliqd_event_readers", "Those who listen to events.", self._events.readers)
+        text = "Those who listened to events and were too slow."
+        yield _counter("fliqd_event_readers_dropped_total", text, (), [((), self._events.dropped)])
 
     def _jobs(self) -> Iterator[Metric]:
         counts = self._store.counts

@@ -7,12 +7,13 @@ from typing import Final
 import structlog
 from aiohttp import hdrs, web
 
-from fliqd.api import auth, calendar, config, jobs, metrics, schedules, stats, system
+from fliqd.api import auth, calendar, config, events, jobs, metrics, schedules, stats, system
 from fliqd.api import tokens as token_routes
 from fliqd.api.errors import document, json_response, respond, respond_to_aiohttp
 from fliqd.api.origin import Doorkeeper
 from fliqd.clock import Clock
 from fliqd.errors import FliqdError, UnavailableError
+from fliqd.service.events import Events
 from fliqd.service.jobs import Jobs
 from fliqd.service.schedules import ScheduleService
 from fliqd.service.stats import Stats
@@ -31,6 +32,7 @@ def build(
     reloading: config.Reloading,
     status: system.System,
     stats_service: Stats,
+    events_service: Events,
     tokens: Tokens | None,
     render_metrics: metrics.Render,
     clock: Clock,
@@ -41,6 +43,7 @@ def build(
     for prefix in ("", "/v1"):
         jobs.add_routes(app.router, prefix, jobs_service)
         schedules.add_routes(app.router, prefix, schedules_service, jobs_service)
+        events.add_routes(app.router, prefix, events_service, tokens)
         stats.add_routes(app.router, prefix, stats_service)
         system.add_routes(app.router, prefix, status)
         metrics.add_routes(app.router, prefix, render_metrics)

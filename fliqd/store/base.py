@@ -16,6 +16,7 @@ import msgspec
 from fliqd.core.accounting import Account
 from fliqd.core.delivery import Timings
 from fliqd.core.due_heap import DueEntry
+from fliqd.core.events import News
 from fliqd.core.histogram import Histogram
 from fliqd.core.model import Execution, Job, JobStatus, Source
 from fliqd.core.reconciling import DeclaredJob
@@ -209,6 +210,12 @@ class Store(Protocol):
         Told by the store and not by the caller of a write, so that a caller who was cancelled between
         the commit and its next line leaves no job that nobody waits for.
         """
+
+    async def tell_news(self, listener: Callable[[Sequence[News]], None]) -> None:
+        """Have `listener` told, after each commit, of what it did to jobs and schedules; of all, once this returns."""
+
+    def stop_news(self) -> None:
+        """Have nobody told any more, and nothing taken down."""
 
     async def create_jobs(self, jobs: Sequence[Job]) -> list[Created]:
         """Add jobs; one whose (dialect, idempotency key) exists is not added, the first one comes back."""

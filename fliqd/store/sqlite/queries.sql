@@ -448,3 +448,8 @@ INSERT INTO meta (key, value) VALUES (:key, :value)
 
 -- name: running_jobs
 SELECT * FROM job WHERE status = 'running' AND (:pks IS NULL OR pk IN (SELECT value FROM json_each(:pks)));
+
+-- name: job_news
+SELECT job.id, status, name, queue, schedule_id, host, scheduled_ms, updated_ms, started_ms, finished_ms, next_attempt_ms,
+       executions, attempts, last_status_code, last_error
+  FROM json_each(:pks) AS wanted JOIN job ON job.pk = wanted.value ORDER BY wanted.key;

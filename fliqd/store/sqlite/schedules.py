@@ -7,12 +7,14 @@ import msgspec
 
 from fliqd.core.accounting import Advance, advance, until
 from fliqd.core.due_heap import DueEntry
-from fliqd.core.model import HELD_MS, Job
+from fliqd.core.events import ENDED, EventType
+from fliqd.core.model import HELD_MS, Job, JobStatus
 from fliqd.core.reconciling import DeclaredJob
 from fliqd.core.schedule import Missed, Schedule, ScheduleStatus, WhileRunning
 from fliqd.errors import ConflictError, NotFoundError
 from fliqd.store.base import Reconciliation, ScheduleFilter, Step
 from fliqd.store.sqlite import rows
+from fliqd.store.sqlite.news import tell_jobs, tell_missed
 from fliqd.store.sqlite.writer import Transaction, Writer
 
 BEFORE_ALL: Final = (1 << 63) - 1
@@ -217,16 +219,19 @@ def ended(tx: Transaction, jobs: Iterable[tuple[str | None, int, str]]) -> None:
     """Note how jobs (schedule id, pk, status) have ended, every one, and let those go that waited for them."""
     for schedule_id, pk, status in jobs:
         tx.count("jobs_finished", str(status))
+        tell_jobs(tx, ENDED[JobStatus(status)], [pk])
         if schedule_id is None:
             continue
         tx.each("schedule_ended", [(str(status), schedule_id, pk)])
         released = tx.rows("held_release", {"id": schedule_id, "held_ms": HELD_MS})
         tx.due += [rows.due(row) for row in released]
+        tell_jobs(tx, EventType.JOB_UPDATED, [row[1] for row in released])
 
 
 def _note(tx: Transaction, old: Schedule, missed: Missed) -> None:
     """Write down what was missed; in the last note if that ended where this begins, for the same reason."""
     tx.count("missed", str(missed.reason), missed.count)
+    tell_missed(tx, old, missed)
     last = tx.rows("missed_last", (old.pk,))
     if last and last[0][1] == old.cursor_ms and last[0][2] == str(missed.reason) and missed.first_ms > last[0][1]:
         tx.each("missed_extend", [(missed.last_ms, missed.count, missed.noted_ms, last[0][0])])

@@ -13,12 +13,14 @@ import msgspec
 
 from fliqd.core.delivery import ErrorCode
 from fliqd.core.due_heap import DueEntry
+from fliqd.core.events import EventType, News
 from fliqd.core.model import FINAL, HELD_MS, MOST_CRASHES, QUARANTINE, Execution, ExecutionStatus, Job, JobStatus
 from fliqd.core.rollups import Ended
 from fliqd.errors import ConflictError, FliqdError, NotFoundError, UnavailableError
 from fliqd.store.base import Created, Finish, JobFilter, Page, Token
 from fliqd.store.sqlite import files, queries, rows, schedules
 from fliqd.store.sqlite.lock import StoreLock
+from fliqd.store.sqlite.news import tell_jobs
 from fliqd.store.sqlite.rollups import SqliteRollups
 from fliqd.store.sqlite.schedules import SqliteSchedules
 from fliqd.store.sqlite.writer import SplitBatchError, Transaction, Writer
@@ -97,6 +99,7 @@ class SqliteStore:
         self._sql = queries.load()
         self.counts: dict[tuple[str, str], int] = {}
         self._listener: Callable[[Sequence[DueEntry]], None] | None = None
+        self._news_listener: Callable[[Sequence[News]], None] | None = None
         self._writer = Writer(connection, on_commit=self._tell, on_fatal=on_fatal)
         self.schedules = SqliteSchedules(self._writer, self._read, insert=self._insert, replace=self._replace)
         self.rollups = SqliteRollups(self._writer, self._read)
@@ -166,6 +169,18 @@ class SqliteStore:
             self._listener(committed.due)
         if committed.schedules_due:
             self.schedules.tell(committed.schedules_due)
+        if committed.news and self._news_listener is not None:
+            self._news_listener(committed.news)
+
+    async def tell_news(self, listener: Callable[[Sequence[News]], None]) -> None:
+        self._news_listener = listener
+        self._writer.tells = True
+        # A transaction that has begun already tells nothing; this one comes after it.
+        await self._writer.write(lambda _tx, nothing: nothing, None, rows=0)
+
+    def stop_news(self) -> None:
+        self._news_listener = None
+        self._writer.tells = False
 
     async def close(self) -> None:
         await self._writer.close()
@@ -227,6 +242,7 @@ class SqliteStore:
         if values:
             tx.several("job_insert", values)
             tx.count("jobs_created", "", len(values))
+            tell_jobs(tx, EventType.JOB_CREATED, pks)
         if tags:
             tx.several("job_tags_insert", tags)
         return pks
@@ -302,6 +318,8 @@ class SqliteStore:
             tx.due.append(entry)
         if new.status in FINAL:
             schedules.ended(tx, [(new.schedule_id, new.pk, new.status)])
+        else:
+            tell_jobs(tx, EventType.JOB_UPDATED, [new.pk])
         return True
 
     async def executions(self, job_id: str) -> list[Execution]:
@@ -356,6 +374,7 @@ class SqliteStore:
             opened.append((job.pk, job.executions, execution_id, max(claim.now_ms, due_ms), late_ms))
         if opened:
             tx.several("execution_open", opened)
+            tell_jobs(tx, EventType.JOB_STARTED, [job.pk for job in jobs])
         return jobs
 
     async def finish(self, end: Finish) -> bool:
@@ -379,6 +398,8 @@ class SqliteStore:
         for end in ends:
             if end.settlement.next_attempt_ms is not None:
                 tx.due.append(DueEntry(end.settlement.next_attempt_ms, end.job.pk, end.job.host))
+        again = [end.job.pk for end in ends if end.settlement.next_attempt_ms is not None]
+        tell_jobs(tx, EventType.JOB_RETRYING, again)
         return [True] * len(ends)
 
     async def unclaim(self, jobs: Sequence[Job], now_ms: int) -> None:
@@ -418,6 +439,7 @@ class SqliteStore:
         schedules.ended(tx, ended)
         again = tx.rows("jobs_interrupted_retry", values)
         tx.due += [rows.due(row) for row in again]
+        tell_jobs(tx, EventType.JOB_RETRYING, [row[1] for row in again])
         return len(again) + len(ended)
 
     async def pull_retries(self, *, by_ms: int, now_ms: int) -> int:
@@ -428,6 +450,7 @@ class SqliteStore:
         for by_ms, now_ms in pulls:
             moved = tx.rows("retries_pull", {"by_ms": by_ms, "now_ms": now_ms})
             tx.due += [rows.due(row) for row in moved]
+            tell_jobs(tx, EventType.JOB_UPDATED, [row[1] for row in moved])
             counts.append(len(moved))
         return counts
 

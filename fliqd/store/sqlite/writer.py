@@ -15,6 +15,7 @@ import aiosqlite
 import structlog
 
 from fliqd.core.due_heap import DueEntry
+from fliqd.core.events import News
 from fliqd.core.histogram import Histogram
 from fliqd.errors import ConflictError, FliqdError, StoreIOError, StoreUnusableError, UnavailableError
 from fliqd.store.sqlite import queries
@@ -35,9 +36,11 @@ LATER: Final = frozenset({"SQLITE_BUSY", "SQLITE_LOCKED"})
 class Transaction:
     """What a write sees, in the store's thread: the statements by name, and lists of what it makes wait."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, *, tells: bool) -> None:
         self._connection = connection
         self._sql = queries.load()
+        self.tells = tells  # somebody listens to what happens
+        self.news: list[News] = []
         self.due: list[DueEntry] = []
         self.schedules_due: list[DueEntry] = []
         self.counts: dict[tuple[str, str], int] = {}  # what it does, and how often
@@ -121,6 +124,7 @@ class Writer:
         self._closing = False
         self._fatal: FliqdError | None = None
         self.waiting = 0  # rows
+        self.tells = False  # whether transactions take down what they do
         self.commits = 0
         self.rows = Histogram(ROWS)
         self.took_s = Histogram(TOOK_S)
@@ -260,7 +264,7 @@ class Writer:
     def _transact(self, batch: list[_Write]) -> tuple[list[Any], Transaction]:
         """Apply a batch in one transaction, in the store's thread; the results come in the batch's order."""
         connection = self._connection._conn  # noqa: SLF001 -- see above
-        transaction = Transaction(connection)
+        transaction = Transaction(connection, tells=self.tells)
         kinds: dict[Callable[..., Any], list[int]] = {}
         for index, write in enumerate(batch):
             kinds.setdefault(write.apply, []).append(index)
