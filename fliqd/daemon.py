@@ -32,7 +32,6 @@ from fliqd.config import Config
 from fliqd.core.due_heap import DueEntry
 from fliqd.core.egress import EgressPolicy, Policy
 from fliqd.core.histogram import Histogram
-from fliqd.core.signing import Signer, new_secret
 from fliqd.core.times import format_time, maybe_time
 from fliqd.core.urls import check_url
 from fliqd.engine.dispatcher import Dispatcher, Limits
@@ -53,6 +52,7 @@ from fliqd.service.schedules import ScheduleService
 from fliqd.service.stats import Stats
 from fliqd.service.tokens import ALL_SCOPES, Tokens
 from fliqd.settings import Listen, Settings, defaults_of
+from fliqd.signing_secrets import SigningSecrets
 from fliqd.store.sqlite.store import SqliteStore
 from fliqd.watchdog import BEAT_S, watch
 
@@ -142,13 +142,14 @@ class Daemon:
                 allow_ports=egress.allow_ports,
             )
         )
+        signing = SigningSecrets.open(self._config.state_dir, settings.signing, self._clock)
         sender = WireSender(judge=gate, per_origin=dispatch.max_in_flight_per_host, total=dispatch.max_in_flight)
         self._cleanup.push_async_callback(sender.close)
         self._dispatcher = dispatcher = Dispatcher(
             store=store,
             sender=sender,
             clock=self._clock,
-            signer=self._signer(settings),
+            signer=signing.signer,
             spread=chance.random,
             owner=f"run_{new_ulid()}",
             limits=Limits(
@@ -206,6 +207,7 @@ class Daemon:
             stats_service=Stats(store, self._clock),
             events_service=self._events,
             tokens=tokens,
+            signing_secrets=signing,
             render_metrics=self._render_metrics,
             clock=self._clock,
             max_body=settings.server.max_body,
@@ -351,18 +353,6 @@ class Daemon:
             await tokens.add(token)
             log.info("daemon.first_token", file=str(file))
         return tokens
-
-    def _signer(self, settings: Settings) -> Signer | None:
-        if not settings.signing.enabled:
-            return None
-        if settings.signing.secret:
-            return Signer(settings.signing.secret)
-        file = self._config.state_dir / "signing.secret"
-        secret = keyfiles.read_or_make(file, lambda: new_secret(secrets.token_bytes(32)))
-        try:
-            return Signer(secret)
-        except ValueError as err:
-            raise StoreIOError(f"{file}: {err}; put back its copy, or delete it to have a new one made") from err
 
     async def _listen(self, runner: EdgeRunner, places: tuple[Listen, ...]) -> list[tuple[str, int]]:
         """Open every place; return the (address, port) pairs that are ours now."""

@@ -7,7 +7,7 @@ from typing import Final
 import structlog
 from aiohttp import hdrs, web
 
-from fliqd.api import auth, calendar, config, events, jobs, metrics, schedules, stats, system
+from fliqd.api import auth, calendar, config, events, jobs, metrics, schedules, signing, stats, system
 from fliqd.api import tokens as token_routes
 from fliqd.api.errors import document, json_response, respond, respond_to_aiohttp
 from fliqd.api.origin import Doorkeeper
@@ -34,6 +34,7 @@ def build(
     stats_service: Stats,
     events_service: Events,
     tokens: Tokens | None,
+    signing_secrets: signing.Secrets,
     render_metrics: metrics.Render,
     clock: Clock,
     max_body: int,
@@ -43,6 +44,7 @@ def build(
     for prefix in ("", "/v1"):
         jobs.add_routes(app.router, prefix, jobs_service)
         schedules.add_routes(app.router, prefix, schedules_service, jobs_service)
+        signing.add_routes(app.router, prefix, signing_secrets)
         events.add_routes(app.router, prefix, events_service, tokens)
         stats.add_routes(app.router, prefix, stats_service)
         system.add_routes(app.router, prefix, status)

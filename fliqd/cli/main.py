@@ -18,6 +18,7 @@ COMMANDS: Final = {
     "jobs": ("fliqd.cli.jobs", "Create, read and change jobs."),
     "schedules": ("fliqd.cli.schedules", "Create, read and change schedules."),
     "tokens": ("fliqd.cli.tokens", "Create, list and revoke API tokens."),
+    "signing-secret": ("fliqd.cli.signing_secret", "Show or rotate the secret that requests are signed with."),
     "events": ("fliqd.cli.events", "Tell what happens, as it happens."),
     "stats": ("fliqd.cli.stats", "Show what executions came to."),
     "cron": ("fliqd.cli.cron", "Explain a cron expression, and show its next runs."),
