@@ -27,7 +27,7 @@ from fliqd.errors import FliqdError, StoreIOError, StoreUnusableError
 from fliqd.store.sqlite import copies, files
 
 STORE: Final = "fliqd.db"  # its name in a backup, whatever store.path says
-KEYS: Final = ("token.key", "signing.secret", "admin.token")
+KEYS: Final = ("token.key", "signing.secret", "signing.former", "admin.token")
 MANIFEST: Final = "backup.json"
 FORMAT: Final = 1
 MOST_KEY_BYTES: Final = 64 * 1024
@@ -112,7 +112,7 @@ def read_keys(state_dir: Path) -> dict[str, bytes]:
         try:
             found[name] = (state_dir / name).read_bytes()
         except FileNotFoundError:
-            continue  # as with a signing secret that the configuration names
+            continue  # as with a signing secret that the configuration names, or that was never rotated
         except OSError as err:
             raise StoreIOError(
                 f"{state_dir / name} cannot be read: {err.strerror}; run as root or as the daemon's user"

@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import faulthandler
 import gc
+import importlib
+import math
 import os
 import random
 import resource
@@ -13,6 +15,7 @@ import sqlite3
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any, Final, Self, cast
 
 import structlog
@@ -26,9 +29,9 @@ from fliqd.config import Config
 from fliqd.core.drafts import Defaults
 from fliqd.core.due_heap import DueEntry
 from fliqd.core.egress import EgressPolicy, Policy
+from fliqd.core.histogram import Histogram
 from fliqd.core.messages import STORE
 from fliqd.core.references import Lookup
-from fliqd.core.signing import Signer, new_secret
 from fliqd.core.times import format_time, maybe_time
 from fliqd.core.urls import check_url
 from fliqd.engine.alerts import Alerts
@@ -39,6 +42,7 @@ from fliqd.engine.janitor import Janitor, Retention
 from fliqd.engine.outbox import Messenger
 from fliqd.engine.planner import Planner
 from fliqd.engine.scheduler import SCHEDULES_LEAD_MS, Scheduler
+from fliqd.engine.tally import Tally
 from fliqd.engine.wire.sender import WireSender
 from fliqd.errors import ConfigError, FliqdError, Problem, StoreIOError, UnavailableError
 from fliqd.ids import UlidSource, request_ids
@@ -48,22 +52,27 @@ from fliqd.references import lookup_in
 from fliqd.reloading import Reloading
 from fliqd.service.buffers import BufferService
 from fliqd.service.channels import AlertChannels
+from fliqd.service.events import Events
 from fliqd.service.jobs import Jobs
 from fliqd.service.queues import QueueService
 from fliqd.service.reconcile import Reconciler
 from fliqd.service.schedules import ScheduleService
+from fliqd.service.stats import Stats
 from fliqd.service.summary import Counting, summarise
 from fliqd.service.tokens import ALL_SCOPES, Tokens
 from fliqd.settings import Settings, defaults_of
+from fliqd.signing_secrets import SigningSecrets
 from fliqd.store.sqlite.store import SqliteStore
 from fliqd.tls import Certificate
-from fliqd.watchdog import watch
+from fliqd.watchdog import BEAT_S, watch
 
 log = structlog.get_logger()
 
 CLOCK_ALERT_MS: Final = 10_000  # a smaller step makes nothing late that anybody would notice
 API_GRACE_S: Final = 5.0  # for requests to the API that are being answered when the daemon stops
 CLOSE_S: Final = 10.0  # for the store's last writes, on a slow disk
+LAG_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+ROUNDING_S: Final = 0.01  # by as much may a loop's timer be early
 ADMIN_TOKEN_FILE: Final = "admin.token"  # noqa: S105 -- the name of the file
 
 
@@ -84,6 +93,11 @@ class Daemon:
         self._stopping = False
         self._was_blocked = False  # when it was last looked at
         self._tasks: set[asyncio.Task[None]] = set()
+        self._tally = Tally()
+        self._answers: dict[int, int] = {}  # of the API, by status
+        self._lag = Histogram(LAG_S)
+        self._next_beat = math.inf  # when the loop is to come back to the watchdog
+        self._metrics: Any = None  # made when they are first asked for
 
     @classmethod
     async def start(cls, config: Config, clock: Clock, handed: Sequence[Handed] = ()) -> Self:
@@ -108,15 +122,9 @@ class Daemon:
 
     async def _start(self, handed: Sequence[Handed]) -> None:
         settings = self._config.settings
-        state_dir = self._config.state_dir
         if settings.server.tls_cert:
             self._certificate = Certificate(settings.server.tls_cert, settings.server.tls_key)
-        try:
-            state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as err:
-            raise StoreIOError(
-                f"the state directory {state_dir} cannot be made: {err.strerror}; set $STATE_DIRECTORY to one that can"
-            ) from err
+        state_dir = self._state_dir()
         chance = random.Random(secrets.randbits(256))  # noqa: S311 -- makes ids and spreads retries, guards nothing
         new_ulid = UlidSource(self._clock.now_ms, chance.getrandbits)
 
@@ -145,9 +153,10 @@ class Daemon:
                 allow_ports=egress.allow_ports,
             )
         )
+        signing = SigningSecrets.open(state_dir, settings.signing, os.environ, self._clock)
         sender = WireSender(judge=gate, per_origin=dispatch.max_in_flight_per_host, total=dispatch.max_in_flight)
         self._cleanup.push_async_callback(sender.close)
-        signer, owner, lookup = self._signer(settings), f"run_{new_ulid()}", lookup_in(self._config.env)
+        signer, owner, lookup = signing.signer, f"run_{new_ulid()}", lookup_in(self._config.env)
         self._dispatcher = dispatcher = Dispatcher(
             store=store,
             sender=sender,
@@ -164,6 +173,7 @@ class Daemon:
             ),
             give_back=self._offer_again,
             lookup=lookup,
+            tally=self._tally,
         )
         couriers = self._alerting(sender, lookup)
         self._scheduler = scheduler = Scheduler(source=store, clock=self._clock, hand_over=dispatcher.hand_over)
@@ -193,7 +203,8 @@ class Daemon:
         self._counting = Counting(store=store, clock=self._clock)
         self._clock.on_step(self._clock_was_set)
 
-        services = await self._services(store, new_ulid, tokens, couriers)
+        self._events = Events(store, self._clock, new_ulid)
+        services = await self._services(store, new_ulid, tokens, couriers, signing)
         self.application = application = api.build(services, max_body=settings.server.max_body)
         new_request_id = request_ids(f"{chance.getrandbits(40):010x}")
         public = check_url(settings.server.public_url) if settings.server.public_url else None
@@ -203,6 +214,7 @@ class Daemon:
             doorkeeper=Doorkeeper(_own_names(settings), None if public is None else public.authority),
             new_request_id=new_request_id,
             closed=self._closed,
+            answers=self._answers,
             base="" if public is None else public.target.rstrip("/"),
         )
         runner = EdgeRunner(
@@ -214,6 +226,7 @@ class Daemon:
         )
         gate.keep_off(await self._listen(runner, settings, handed, self._certificate))
 
+        self._cleanup.callback(self._events.close)
         # Started last, since nothing may be sent before the gate knows our own doors; and stopped first, while
         # the API still answers whoever wants to read, and tells the others to come back later.
         self._cleanup.push_async_callback(couriers.stop)
@@ -239,6 +252,9 @@ class Daemon:
 
     async def beat(self) -> None:
         """Return once the store's threads have answered; a moment for what is done now and then."""
+        time = asyncio.get_running_loop().time
+        if (lag_s := time() - self._next_beat) > -ROUNDING_S:  # earlier is not the watchdog's doing
+            self._lag.add(max(0.0, lag_s))
         await self._store.ping()
         self._janitor.look()
         if self._certificate is not None:
@@ -248,6 +264,7 @@ class Daemon:
         elif not self._was_blocked:
             self._alerts.raise_(STORE, "disk", {"problem": blocked})
         self._was_blocked = blocked is not None
+        self._next_beat = time() + BEAT_S
 
     def reload_certificate(self) -> None:
         """Read the certificate again, if there is one, whether or not its files seem to have changed."""
@@ -264,6 +281,23 @@ class Daemon:
             in_flight=self._dispatcher.in_flight,
             problem=self._store.blocked,
         )
+
+    async def _render_metrics(self) -> bytes:
+        """Return the metrics; what writes them is imported by the first who asks, beside the loop."""
+        if self._metrics is None:
+            module = await asyncio.to_thread(importlib.import_module, "fliqd.metrics")
+            self._metrics = module.Metrics(
+                store=self._store,
+                traffic=self._dispatcher,
+                window=self._scheduler,
+                tally=self._tally,
+                lag=self._lag,
+                answers=self._answers,
+                events=self._events,
+                limit=self._config.settings.dispatch.max_in_flight,
+            )
+        rendered: bytes = self._metrics.render()
+        return rendered
 
     def _use(self, settings: Settings) -> None:
         """Take over what can be changed while it runs."""
@@ -333,11 +367,23 @@ class Daemon:
 
     # Parts of the start
 
+    def _state_dir(self) -> Path:
+        """Return the state directory, made if need be."""
+        state_dir = self._config.state_dir
+        try:
+            state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as err:
+            raise StoreIOError(
+                f"the state directory {state_dir} cannot be made: {err.strerror}; set $STATE_DIRECTORY to one that can"
+            ) from err
+        return state_dir
+
     async def _recover(self) -> None:
         """Pick up what a predecessor had under way when it died."""
         now_ms = self._clock.now_ms()
         left = await self._store.recover(now_ms=now_ms, reason="fliqd died before the answer came")
         untold = await self._store.outbox.hand_back(now_ms=now_ms)
+        self._tally.add_interrupted(left)
         if left or untold:
             log.warning("daemon.recovered", interrupted=left, webhooks=untold)
 
@@ -370,7 +416,12 @@ class Daemon:
         return tokens
 
     async def _services(
-        self, store: SqliteStore, new_ulid: Callable[[], str], tokens: Tokens | None, couriers: Couriers
+        self,
+        store: SqliteStore,
+        new_ulid: Callable[[], str],
+        tokens: Tokens | None,
+        couriers: Couriers,
+        signing: SigningSecrets,
     ) -> api.Services:
         """Make what the API calls, and bring the store in line with what the file declares."""
 
@@ -395,28 +446,15 @@ class Daemon:
             queues=queues,
             outbox=store.outbox,
             channels=AlertChannels(store=store.alerts, clock=clock, new_ulid=new_ulid, send_test=couriers.test),
+            signing=signing,
+            events=self._events,
+            stats=Stats(store, clock),
+            metrics=self._render_metrics,
             reloading=self.reloading,
             tokens=tokens,
             system=self,
             clock=clock,
         )
-
-    def _signer(self, settings: Settings) -> Signer | None:
-        if not settings.signing.enabled:
-            return None
-        if settings.signing.secret:
-            return Signer(settings.signing.secret)
-        if (given := credentials.read("signing-secret", os.environ)) is not None:
-            try:
-                return Signer(given)
-            except ValueError as err:
-                raise ConfigError([Problem("credential signing-secret", str(err))]) from err
-        file = self._config.state_dir / "signing.secret"
-        secret = keyfiles.read_or_make(file, lambda: new_secret(secrets.token_bytes(32)))
-        try:
-            return Signer(secret)
-        except ValueError as err:
-            raise StoreIOError(f"{file}: {err}; put back its copy, or delete it to have a new one made") from err
 
     async def _listen(
         self, runner: EdgeRunner, settings: Settings, handed: Sequence[Handed], certificate: Certificate | None

@@ -21,6 +21,16 @@ def read_or_make(path: Path, make: Callable[[], str]) -> str:
     return secret
 
 
+def read(path: Path) -> str:
+    """Return what is in `path`, nothing where there is no such file."""
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        return ""
+    except (OSError, UnicodeDecodeError) as err:
+        raise StoreIOError(f"{path} cannot be read: {err}") from err
+
+
 def is_empty(path: Path) -> bool:
     """Tell whether there is such a file with nothing in it."""
     try:

@@ -15,10 +15,14 @@ from fliqd.api import (
     buffers,
     calendar,
     config,
+    events,
     jobs,
+    metrics,
     openapi,
     queues,
     schedules,
+    signing,
+    stats,
     system,
     webhooks,
 )
@@ -29,9 +33,11 @@ from fliqd.clock import Clock
 from fliqd.errors import FliqdError, UnavailableError
 from fliqd.service.buffers import BufferService
 from fliqd.service.channels import AlertChannels
+from fliqd.service.events import Events
 from fliqd.service.jobs import Jobs
 from fliqd.service.queues import QueueService
 from fliqd.service.schedules import ScheduleService
+from fliqd.service.stats import Stats
 from fliqd.service.tokens import Tokens
 from fliqd.store.base import Outbox
 
@@ -51,6 +57,10 @@ class Services:
     queues: QueueService
     outbox: Outbox
     channels: AlertChannels
+    signing: signing.Secrets
+    events: Events
+    stats: Stats
+    metrics: metrics.Render
     reloading: config.Reloading
     tokens: Tokens | None
     system: system.System
@@ -67,8 +77,12 @@ def build(services: Services, *, max_body: int) -> web.Application:
         queues.add_routes(app.router, prefix, services.queues)
         webhooks.add_routes(app.router, prefix, services.outbox)
         alerts.add_routes(app.router, prefix, services.channels)
+        signing.add_routes(app.router, prefix, services.signing)
+        events.add_routes(app.router, prefix, services.events, services.tokens)
+        stats.add_routes(app.router, prefix, services.stats)
         config.add_routes(app.router, prefix, services.reloading)
         system.add_routes(app.router, prefix, services.system)
+        metrics.add_routes(app.router, prefix, services.metrics)
         calendar.add_routes(app.router, prefix, services.clock)
         openapi.add_routes(app.router, prefix)
         if services.tokens is not None:
@@ -91,9 +105,13 @@ class Edge:
         doorkeeper: Doorkeeper,
         new_request_id: Callable[[], str],
         closed: Callable[[], UnavailableError | None],
+        answers: dict[int, int],
         base: str = "",
     ) -> None:
-        """Take requests at `base`, the path under which a proxy shows us, as if they came without it."""
+        """Stand around `app`, and take requests at `base` too, the path under which a proxy shows us.
+
+        `answers` is where those given are counted, by status.
+        """
         self._base = base
         self._dispatch: Handler = app._handle  # noqa: SLF001 -- what aiohttp's own server calls
         self._plain: Mapping[tuple[str, str], Handler] = {
@@ -105,6 +123,7 @@ class Edge:
         self._doorkeeper = doorkeeper
         self._new_request_id = new_request_id
         self._closed = closed
+        self._answers = answers
 
     def is_below(self, path: str) -> bool:
         """Whether a path may begin with the one under which a proxy shows us."""
@@ -142,6 +161,7 @@ class Edge:
             message = "fliqd failed; its log says why, under this request_id"
             response = json_response(document("internal", message, request_id), status=500)
         response.headers["X-Request-Id"] = request_id
+        self._answers[response.status] = self._answers.get(response.status, 0) + 1
         return response
 
 

@@ -15,6 +15,7 @@ from fliqd.api.operations import OPERATIONS, Operation
 from fliqd.api.requests import params
 from fliqd.api.shapes import schemas
 
+JSON: Final = "application/json"
 DESCRIPTION: Final = 'Calls HTTP endpoints on time. Times are RFC 3339, durations texts such as "1h30m" or seconds.'
 REF: Final = "#/components/schemas/{name}"
 _PARAMS: Final[dict[str, dict[str, Any]]] = {
@@ -122,4 +123,6 @@ def _answer(operation: Operation, status: int) -> dict[str, Any]:
         }
     elif operation.batch and not operation.batch_alone and status == HTTPStatus.OK:
         schema = {"anyOf": [schema, {"$ref": REF.format(name="Results")}]}
-    return told | {"content": {"application/json": {"schema": schema}}}
+    if operation.media != JSON:
+        schema = {"type": "string"}
+    return told | {"content": {operation.media: {"schema": schema}}}

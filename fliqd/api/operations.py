@@ -5,6 +5,8 @@ from typing import Final, NamedTuple
 from fliqd.api.calendar import PreviewDraft
 from fliqd.api.config import DiffDraft
 from fliqd.api.jobs import FILTERS
+from fliqd.api.signing import RotateDraft
+from fliqd.api.stats import OF
 from fliqd.api.tokens import TokenDraft
 from fliqd.core.buffers import BufferDraft, ItemDraft
 from fliqd.core.channels import ChannelDraft
@@ -24,6 +26,7 @@ class Operation(NamedTuple):
     batch: str = ""  # the key of a list of bodies that may come, or comes, in the place of one
     batch_alone: bool = False
     body_optional: bool = False
+    media: str = "application/json"  # of the answer
 
 
 PAGE: Final = ("limit", "cursor")
@@ -91,6 +94,22 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
         "Say what a reload would change", {200: "Reload"}, DiffDraft, body_optional=True
     ),
     ("POST", "/cron/preview"): Operation("Say when an expression runs", {200: "Preview"}, PreviewDraft),
+    ("GET", "/stats/jobs"): Operation("Sum up executions", {200: "JobStats"}, params=("days", *OF)),
+    ("GET", "/stats/usage"): Operation("Count executions a day", {200: "Usage"}, params=("days", *OF)),
+    ("GET", "/stats/timeline"): Operation(
+        "Sum up executions by hour or day", {200: "Timeline"}, params=("days", "bucket", *OF)
+    ),
+    ("GET", "/signing-secret"): Operation("Show the signing secret", {200: "Flat"}),
+    ("POST", "/signing-secret/rotate"): Operation(
+        "Make a new signing secret", {200: "Flat"}, RotateDraft, body_optional=True
+    ),
+    ("GET", "/events"): Operation(
+        "Follow what happens",
+        {200: "Flat"},
+        params=("type", "job_id", "schedule_id", "queue"),
+        media="text/event-stream",
+    ),
+    ("GET", "/metrics"): Operation("Show figures to Prometheus", {200: "Flat"}, media="text/plain"),
     ("GET", "/status"): Operation("Show how the daemon is", {200: "Status"}),
     ("GET", "/summary"): Operation("A few numbers, flat", {200: "Flat"}),
     ("GET", "/healthz"): Operation("Whether the process lives", {200: "Health"}),

@@ -27,7 +27,7 @@ MAX_HEAD: Final = 32 * 1024
 class EdgeHandler(RequestHandler):
     """One connection. The deadline for a head is absolute: dripping bytes do not move it."""
 
-    __slots__ = ("_edge_server", "_head_deadline", "_held", "_ordinary", "_quick", "answered")
+    __slots__ = ("_edge_server", "_head_deadline", "_held", "_ordinary", "_quick", "answered", "on_lost")
 
     def __init__(self, server: "EdgeServer", **settings: Any) -> None:
         super().__init__(server, **settings)
@@ -37,6 +37,7 @@ class EdgeHandler(RequestHandler):
         self._quick: asyncio.Task[None] | None = None  # a request that is being answered on the short way
         self._held = b""  # what came meanwhile
         self.answered = False
+        self.on_lost: Callable[[], None] | None = None  # for answers that go on: told at once when nobody reads them
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -108,6 +109,8 @@ class EdgeHandler(RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         if self._head_deadline is not None:
             self._head_deadline.cancel()
+        if self.on_lost is not None:
+            self.on_lost()
         super().connection_lost(exc)
 
     def _head_is_late(self) -> None:

@@ -89,6 +89,12 @@ _FIELDS: Final[dict[str, dict[str, str]]] = {
         "file": "text?", "created": "list", "updated": "list", "deleted": "list", "missed": "list", "unchanged": "int",
         "notes": "texts", "restart_needed": "texts",
     },
+    "JobStats": {"total_executions": "int", "since_days": "int", "complete": "bool"},
+    "Usage": {
+        "buckets": "list", "total_job_executions": "int", "total_buffer_executions": "int", "balance": "int",
+        "plan": "text", "since_days": "int",
+    },
+    "Timeline": {"buckets": "list", "bucket": "text", "since_days": "int", "complete": "bool"},
     "Health": {"status": "text"},
     "Status": {
         "version": "text", "status": "text", "problem": "text?", "time": "time", "started_at": "time",

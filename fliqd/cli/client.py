@@ -9,7 +9,7 @@ import http.client
 import json
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -63,7 +63,9 @@ class Client:
 
         `expects` names a key that fliqd's answer has: what lacks it came from something else.
         """
-        status, headers, raw = self._exchange(method, path, body)
+        return self._understand(*self._exchange(method, path, body), expects=expects)
+
+    def _understand(self, status: int, headers: Mapping[str, str], raw: bytes, *, expects: str) -> Answer:
         if status == HTTPStatus.NO_CONTENT:
             return Answer(status, None)
         try:
@@ -79,10 +81,39 @@ class Client:
             raise self._stranger(status, headers)
         raise self._refusal(status, headers, error)
 
-    def _exchange(self, method: str, path: str, body: bytes | None) -> tuple[int, Mapping[str, str], bytes]:
+    def lines(
+        self, path: str, query: Mapping[str, str], headers: Mapping[str, str], *, silence_s: float
+    ) -> Iterator[str]:
+        """Yield the lines of an answer that goes on, until it ends; an empty one first, once the answer begins.
+
+        Raises UnreachableError when the connection breaks, or nothing comes for `silence_s`.
+        """
+        connection = self._connection()
+        try:
+            self._connect(connection)
+            connection.sock.settimeout(silence_s)
+            whole = f"{self.place.base}/v1{path}?{urlencode(query)}" if query else f"{self.place.base}/v1{path}"
+            connection.request("GET", whole, headers={**self._headers(), **headers})
+            response = connection.getresponse()
+            found = {name.lower(): value for name, value in response.getheaders()}
+            if response.status != HTTPStatus.OK or not found.get("content-type", "").startswith("text/event-stream"):
+                self._understand(response.status, found, response.read(), expects="an event stream")
+            yield ""
+            while line := response.readline():
+                yield line.decode("utf-8", "replace").rstrip("\r\n")
+        except (OSError, http.client.HTTPException) as err:
+            raise self._lost(err, "GET") from err
+        finally:
+            connection.close()
+
+    def _headers(self) -> dict[str, str]:
         headers = {"Accept": "application/json", "User-Agent": f"fliqd/{__version__}", "Connection": "close"}
         if self._token is not None:
             headers["Authorization"] = f"Bearer {self._token}"
+        return headers
+
+    def _exchange(self, method: str, path: str, body: bytes | None) -> tuple[int, Mapping[str, str], bytes]:
+        headers = self._headers()
         if body is not None:
             headers["Content-Type"] = "application/json"
         connection = self._connection()

@@ -1,7 +1,6 @@
-"""`fliqd jobs watch`: what becomes of jobs, a line for each change. The API is asked gently, again and again."""
+"""`fliqd jobs watch`: what becomes of jobs, a line for each change, as the daemon tells it."""
 
 import sys
-import time
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -10,16 +9,15 @@ import click
 from fliqd.cli import moments
 from fliqd.cli.client import Client
 from fliqd.cli.connect import with_client
-from fliqd.cli.errors import UnreachableError
+from fliqd.cli.errors import MissingError
+from fliqd.cli.event_stream import GAP, OPEN, follow
 from fliqd.cli.job_words import FINAL, sentence
-from fliqd.cli.output import TABLE, clean, example, say, show_document, with_output, write
+from fliqd.cli.output import TABLE, clean, example, show_document, with_output, write
 
-SOONEST_S, LATEST_S = 0.1, 2.0  # between two looks: first often, then ever more seldom
-GROWTH: Final = 1.5
-BETWEEN_S: Final = 1.0  # where none is named
-NEWEST: Final = "100"  # jobs that are looked at there
-AT_FIRST: Final = 10  # and how many of them are shown to begin with
-PATIENCE_S: Final = 60.0  # for a daemon that is restarted meanwhile: its jobs go on
+AT_FIRST: Final = "10"  # jobs that are shown to begin with, where none is named
+JOBS: Final = "job.created,job.updated,job.started,job.retrying,job.completed,job.failed,job.cancelled"
+
+Job = dict[str, Any]
 
 
 @click.command("watch", epilog=example("fliqd jobs watch ID && echo delivered", "fliqd jobs watch"))
@@ -29,10 +27,10 @@ PATIENCE_S: Final = 60.0  # for a daemon that is restarted meanwhile: its jobs g
 def command(client: Client, job_id: str | None, output: str) -> None:
     """Follow a job until it ends: exits with 0 on success, with 1 when it failed or was cancelled.
 
-    Without ID: follow the newest jobs, until Ctrl-C.
+    Without ID: follow all jobs, until Ctrl-C.
     """
-    job: dict[str, Any] = {}
-    for job in newest(client) if job_id is None else changes(client, job_id):
+    job: Job = {}
+    for job in everything(client, whole=output != TABLE) if job_id is None else changes(client, job_id):
         if output == TABLE:
             at = moments.now()
             name = f"  {job['name']}" if job["name"] else ""
@@ -44,55 +42,65 @@ def command(client: Client, job_id: str | None, output: str) -> None:
         raise SystemExit(1)
 
 
-def changes(client: Client, job_id: str) -> Iterator[dict[str, Any]]:
-    """Yield a job as it is and after each change of its state, until it has ended."""
-    job = client.job(job_id)
+def changes(client: Client, job_id: str) -> Iterator[Job]:
+    """Yield a job as it is and after each change, until it has ended."""
+    job = client.job(job_id)  # one that does not exist, or has ended, needs no stream
     yield job
-    seen, wait_s = _state(job), SOONEST_S
-    while job["status"] not in FINAL:
-        time.sleep(_until_due(job, wait_s))
-        job = _patiently(client, job_id)
-        if _state(job) != seen:
-            seen, wait_s = _state(job), SOONEST_S
-            yield job
+    if job["status"] in FINAL:
+        return
+    for event in follow(client, {"job_id": job_id, "type": JOBS}):
+        if event["type"] in (OPEN, GAP, "job.updated"):
+            new = client.job(job_id)
+        elif "job" in event:
+            new = _told(job, event)
         else:
-            wait_s = min(wait_s * GROWTH, LATEST_S)
+            continue
+        if _is_news(job, new):
+            job = new
+            yield job
+        if job["status"] in FINAL:
+            return
 
 
-def newest(client: Client) -> Iterator[dict[str, Any]]:
-    """Yield the newest jobs, oldest first, and again whenever one has changed; never ends."""
-    seen: dict[str, object] | None = None
-    while True:
-        jobs = client.get("/jobs", {"limit": NEWEST}, expects="jobs")["jobs"]
-        changed = jobs[:AT_FIRST] if seen is None else [job for job in jobs if seen.get(job["id"]) != _state(job)]
-        seen = {job["id"]: _state(job) for job in jobs}
-        yield from reversed(changed)
-        time.sleep(BETWEEN_S)
+def everything(client: Client, *, whole: bool) -> Iterator[Job]:
+    """Yield the newest jobs, oldest first, and then every one that changes; all their fields with `whole`."""
+    seen: dict[str, Job] = {}
+    for event in follow(client, {"type": JOBS}):
+        if "job" in event:
+            job_id = event["job"]["id"]
+            known = seen.get(job_id)
+            if known is None and whole:
+                known = _there(client, job_id)
+            new = _told(known or {}, event)
+            if known is None or _is_news(known, new):
+                yield new
+            if new["status"] in FINAL:
+                seen.pop(job_id, None)
+            else:
+                seen[job_id] = new
+        elif not seen:
+            jobs = client.get("/jobs", {"limit": AT_FIRST}, expects="jobs")["jobs"]
+            seen = {job["id"]: job for job in reversed(jobs)}
+            yield from seen.values()
 
 
-def _state(job: dict[str, Any]) -> object:
+def _there(client: Client, job_id: str) -> Job | None:
+    """Return a job, None if it is gone already."""
+    try:
+        return client.job(job_id)
+    except MissingError:
+        return None
+
+
+def _told(job: Job, event: Job) -> Job:
+    """Return a job with what an event says of it."""
+    return {**job, **{name: value for name, value in event["job"].items() if name != "host"}}
+
+
+def _is_news(old: Job, new: Job) -> bool:
+    """Tell whether a job has changed; what is told may be older than what was read meanwhile."""
+    return new["updated_at"] >= old["updated_at"] and _state(new) != _state(old)
+
+
+def _state(job: Job) -> object:
     return job["status"], job["executions"], job["next_attempt_at"]
-
-
-def _until_due(job: dict[str, Any], wait_s: float) -> float:
-    """Return how long to wait for a change; no shorter than to the due time, if that is near."""
-    if job["next_attempt_at"] is None:
-        return wait_s
-    due_s = (moments.parse(job["next_attempt_at"]) - moments.now()).total_seconds()
-    return max(wait_s, min(due_s, LATEST_S))
-
-
-def _patiently(client: Client, job_id: str) -> dict[str, Any]:
-    """Look at a job; a daemon that does not answer is given a while to come back."""
-    deadline = time.monotonic() + PATIENCE_S
-    told = False
-    while True:
-        try:
-            return client.job(job_id)
-        except UnreachableError as err:
-            if time.monotonic() > deadline:
-                raise
-            if not told:
-                say(f"fliqd: {err}; trying again for {PATIENCE_S:g} s")
-                told = True
-            time.sleep(1)

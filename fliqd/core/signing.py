@@ -3,7 +3,8 @@
 import base64
 import binascii
 import hashlib
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, NamedTuple
 
 PREFIX: Final = "whsec_"
 BLOCK: Final = 64  # bytes, of SHA-256
@@ -60,17 +61,52 @@ class Signer:
         covers `id.seconds.body`.
         """
         fliq = b"%d.%s.%s.%s" % (seconds, method.encode(), url.encode(), body)
-        standard = b"%s.%d.%s" % (message_id.encode(), seconds, body)
         return (
             ("X-Fliq-Timestamp", str(seconds)),
             ("X-Fliq-Signature", "v1=" + self._fliq(fliq).hexdigest()),
             ("webhook-id", message_id),
             ("webhook-timestamp", str(seconds)),
-            (
-                "webhook-signature",
-                "v1," + binascii.b2a_base64(self._standard(standard).digest(), newline=False).decode(),
-            ),
+            ("webhook-signature", self.standard(message_id=message_id, seconds=seconds, body=body)),
         )
+
+    def standard(self, *, message_id: str, seconds: int, body: bytes) -> str:
+        """Return the value of `webhook-signature`: one signature, or several with a space between."""
+        signed = b"%s.%d.%s" % (message_id.encode(), seconds, body)
+        return "v1," + binascii.b2a_base64(self._standard(signed).digest(), newline=False).decode()
+
+
+class Former(NamedTuple):
+    """A secret that has been replaced, and until when it signs beside the new one."""
+
+    secret: str
+    until_ms: int
+
+
+class RotatingSigner(Signer):
+    """Signs with one secret that can be replaced, and for a while with those before it.
+
+    A receiver that knows any of them finds its signature in `webhook-signature`, which Standard Webhooks made a
+    list for that. `X-Fliq-Signature` has room for one: that of the new secret.
+    """
+
+    __slots__ = ("_former", "_until_ms")
+
+    def __init__(self, secret: str, former: Sequence[Former] = ()) -> None:
+        self.rotate(secret, former)
+
+    def rotate(self, secret: str, former: Sequence[Former]) -> None:
+        """Sign with another secret from now on; raise ValueError for one that is none."""
+        signers = tuple((Signer(old.secret), old.until_ms) for old in former)
+        super().__init__(secret)
+        self._former = signers
+        self._until_ms = max((until_ms for _, until_ms in signers), default=0)
+
+    def standard(self, *, message_id: str, seconds: int, body: bytes) -> str:
+        newest = super().standard(message_id=message_id, seconds=seconds, body=body)
+        if seconds * 1000 >= self._until_ms:
+            return newest
+        former = [signer for signer, until_ms in self._former if seconds * 1000 < until_ms]
+        return " ".join([newest, *(old.standard(message_id=message_id, seconds=seconds, body=body) for old in former)])
 
 
 def new_secret(random_bytes: bytes) -> str:

@@ -26,6 +26,7 @@ from fliqd.core.signing import Signer
 from fliqd.engine.recorder import Recorder
 from fliqd.engine.scheduler import LEAD_MS
 from fliqd.engine.sender import Exchange, Sender
+from fliqd.engine.tally import Tally
 from fliqd.errors import FliqdError, UnavailableError
 from fliqd.store.base import Finish, Store
 
@@ -95,6 +96,7 @@ class Dispatcher:
         limits: Limits,
         give_back: Callable[[Sequence[DueEntry]], None],
         lookup: Lookup,
+        tally: Tally,
     ) -> None:
         self._store = store
         self._sender = sender
@@ -106,7 +108,7 @@ class Dispatcher:
         self._give_back = give_back
         self._lookup = lookup
         self._lanes = Lanes(limits.max_in_flight_per_host, limits.max_in_flight)
-        self._recorder = Recorder(store, on_recorded=self._recorded, on_crash=self._crashed)
+        self._recorder = Recorder(store, tally=tally, on_recorded=self._recorded, on_crash=self._crashed)
         self._in_flight: dict[int, _Attempt] = {}
         self._unsent: set[int] = set()  # claimed, and the request has surely not left yet
         self._ready: deque[_Attempt] = deque()  # claimed and due

@@ -8,6 +8,7 @@ import structlog
 
 from fliqd.clock import Clock
 from fliqd.core.messages import STORE
+from fliqd.core.rollups import HOUR_MS
 from fliqd.engine.alerts import Alerts
 from fliqd.errors import UnavailableError
 from fliqd.store.base import Store
@@ -85,10 +86,18 @@ class Janitor:
         if deleted:
             log.info("janitor.swept", jobs=deleted, db_bytes=self._store.size_bytes())
         await self._forget_before(now_ms - self._retention.finished_ms)
+        await self._tidy(now_ms)
         oldest_ms = await self._store.oldest_finish_ms()
         self._next_by_age_ms = None if oldest_ms is None else oldest_ms + self._retention.finished_ms
         self._seen_changes = self._store.changes
         return deleted
+
+    async def _tidy(self, now_ms: int) -> None:
+        """Make days of old hours of the statistics, and delete those that are too old."""
+        untidy = True
+        while untidy:
+            untidy = await self._store.rollups.tidy(now_ms // HOUR_MS)
+            await asyncio.sleep(PAUSE_S)
 
     async def _delete_before(self, before_ms: int) -> int:
         deleted = 0

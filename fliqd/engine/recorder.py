@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 import structlog
 
+from fliqd.engine.tally import Tally
 from fliqd.errors import FliqdError, UnavailableError
 from fliqd.store.base import Finish, Store
 
@@ -25,9 +26,15 @@ class Recorder:
     """
 
     def __init__(
-        self, store: Store, *, on_recorded: Callable[[Sequence[Finish]], None], on_crash: Callable[[Exception], None]
+        self,
+        store: Store,
+        *,
+        tally: Tally,
+        on_recorded: Callable[[Sequence[Finish]], None],
+        on_crash: Callable[[Exception], None],
     ) -> None:
         self._store = store
+        self._tally = tally
         self._on_recorded = on_recorded
         self._on_crash = on_crash
         self._waiting: list[Finish] = []
@@ -83,6 +90,8 @@ class Recorder:
             except FliqdError as err:
                 log.error("attempt.record_failed", attempts=len(rest), error=str(err))  # noqa: TRY400 -- the store ends the process
                 break
+        else:
+            self._tally.add(ends)
         self._on_recorded(ends)
 
 

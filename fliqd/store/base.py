@@ -19,10 +19,13 @@ from fliqd.core.channels import Channel
 from fliqd.core.deliveries import Delivery, DeliveryStatus, Tried
 from fliqd.core.delivery import Timings
 from fliqd.core.due_heap import DueEntry
+from fliqd.core.events import News
+from fliqd.core.histogram import Histogram
 from fliqd.core.incidents import Incident
 from fliqd.core.model import Execution, Job, JobStatus, Source
 from fliqd.core.queues import Queue
 from fliqd.core.reconciling import DeclaredJob
+from fliqd.core.rollups import Scope, Sums
 from fliqd.core.schedule import Missed, Schedule, ScheduleStatus
 from fliqd.core.settle import Settlement
 
@@ -122,6 +125,15 @@ class Reconciliation(msgspec.Struct, frozen=True, kw_only=True):
     put_queues: tuple[Queue, ...] = ()
     drop_queues: tuple[str, ...] = ()  # names
     now_ms: int = 0
+
+
+class Writes(Protocol):
+    """How writing goes, since the start."""
+
+    rows: Histogram  # of each transaction
+    took_s: Histogram  # each transaction, from its begin to the disk
+    waited_s: Histogram  # the first write of each, from the call to the disk
+    waiting: int  # rows, now
 
 
 class Token(msgspec.Struct, frozen=True, kw_only=True):
@@ -314,6 +326,22 @@ class AlertStore(Protocol):
         """Write incidents as they stand, and delete those of these kinds and subjects."""
 
 
+class Rollups(Protocol):
+    """Executions added up, which outlive their jobs. Hours are since the epoch; `keys` are added up together."""
+
+    async def sums(self, scope: Scope, keys: Sequence[str], *, from_hour: int, hours: int) -> list[tuple[int, Sums]]:
+        """Return the sums since an hour, that one included, for each bucket of so many hours, by its first hour."""
+
+    async def counts(self, scope: Scope, keys: Sequence[str], *, from_hour: int, hours: int) -> dict[int, int]:
+        """Return how many executions there are in each of these buckets."""
+
+    async def lumped(self, scope: Scope, *, from_hour: int) -> bool:
+        """Tell whether some since an hour stand under no key of their own, since there were too many."""
+
+    async def tidy(self, now_hour: int) -> bool:
+        """Make one old hour part of its day, or delete what is older than is kept; tell whether there may be more."""
+
+
 class Store(Protocol):
     """One daemon's view of the jobs."""
 
@@ -336,12 +364,22 @@ class Store(Protocol):
     def on_ended(self, listener: Callable[[Sequence[Job], Collection[str]], None]) -> None:
         """Have `listener` told, after each commit, of jobs that have failed and hosts that have answered well."""
 
+    @property
+    def rollups(self) -> Rollups:
+        """What executions come to."""
+
     def on_due(self, listener: Callable[[Sequence[DueEntry]], None]) -> None:
         """Have `listener` told, after each commit, of every job that has come to wait for an instant.
 
         Told by the store and not by the caller of a write, so that a caller who was cancelled between
         the commit and its next line leaves no job that nobody waits for.
         """
+
+    async def tell_news(self, listener: Callable[[Sequence[News]], None]) -> None:
+        """Have `listener` told, after each commit, of what it did to jobs and schedules; of all, once this returns."""
+
+    def stop_news(self) -> None:
+        """Have nobody told any more, and nothing taken down."""
 
     async def create_jobs(self, jobs: Sequence[Job]) -> list[Created]:
         """Add jobs; one whose (dialect, idempotency key) exists is not added, the first one comes back."""
@@ -433,6 +471,14 @@ class Store(Protocol):
     @property
     def changes(self) -> int:
         """A number that grows with each commit."""
+
+    @property
+    def totals(self) -> Mapping[tuple[str, str], int]:
+        """What was committed since the start: `jobs_created`, `jobs_finished` by status, `missed` by reason."""
+
+    @property
+    def writes(self) -> Writes:
+        """How writing goes."""
 
     @property
     def blocked(self) -> str | None:

@@ -51,7 +51,7 @@ class Checked:
         response = told[str(answer.status)]
         if "$ref" in response:
             response = self._document["components"]["responses"][response["$ref"].rpartition("/")[2]]
-        if "content" in response:
+        if "application/json" in response.get("content", {}):
             schema = response["content"]["application/json"]["schema"]
             jsonschema.validate(answer.body, {**schema, "components": self._document["components"]})
         self.seen.add((method, template.removeprefix("/v1")))
@@ -93,6 +93,9 @@ OF_THE_REST: list[Call] = [
     ("GET", "/v1/tokens", None), ("GET", "/v1/config", None), ("POST", "/v1/config/reload", None),
     ("POST", "/v1/config/diff", {"config": ""}), ("POST", "/v1/config/diff", {"config": "x"}),
     ("POST", "/v1/cron/preview", {"cron": "@daily"}), ("GET", "/v1/status", None), ("GET", "/v1/summary", None),
+    ("GET", "/v1/stats/jobs?days=7", None), ("GET", "/v1/stats/usage", None), ("GET", "/v1/stats/timeline", None),
+    ("GET", "/v1/stats/timeline?bucket=x", None), ("GET", "/v1/metrics", None), ("GET", "/v1/signing-secret", None),
+    ("POST", "/v1/signing-secret/rotate", {"overlap": "1h"}),
     ("GET", "/healthz", None), ("GET", "/readyz", None), ("GET", "/v1/openapi.json", None),
 ]  # fmt: skip
 
@@ -123,7 +126,7 @@ async def test_answers_are_as_told(fliqd: RunningDaemon, target: Target) -> None
     ):
         for method, path, body in calls:
             await call(method, path, body, **ids)
-    assert set(OPERATIONS) - call.seen == set()
+    assert set(OPERATIONS) - call.seen == {("GET", "/events")}  # which never ends
 
 
 @pytest.mark.parametrize("path", ["/openapi.json", "/v1/openapi.json"])

@@ -51,7 +51,7 @@ def test_version() -> None:
 @pytest.mark.parametrize(
     ("args", "hint"),
     [
-        (["stauts"], "Did you mean 'status'?"),
+        (["stauts"], "Did you mean one of: 'stats', 'status'?"),
         (["jobs", "lsit"], "Did you mean 'list'?"),
         (["jobs", "list", "--statsu", "failed"], "'--status'"),
     ],

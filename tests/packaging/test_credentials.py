@@ -35,6 +35,10 @@ async def test_they_are_taken(tmp_path: Path, credentials: Path, target: Target)
             refused = await api("DELETE", f"/v1/tokens/{token['id']}")
             assert (refused.status, refused.code) == (409, "managed_by_config")
             assert (await api("GET", "/v1/tokens")).status == 200
+            shown = (await api("GET", "/v1/signing-secret")).body
+            assert (shown["secret"], shown["source"]) == (None, "config")
+            refused = await api("POST", "/v1/signing-secret/rotate")
+            assert (refused.status, refused.code) == (409, "managed_by_config")
         finally:
             await api.close()
         [hit] = await target.received(1)

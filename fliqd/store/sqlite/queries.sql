@@ -481,6 +481,7 @@ SELECT queue, status, count(*) FROM job INDEXED BY job_queue_live
 
 -- name: jobs_live
 SELECT status, count(*) FROM job WHERE status IN ('scheduled', 'running') AND pk < :first_item_pk GROUP BY status;
+
 -- name: copy_counts
 -- What a copy holds: its jobs, those that wait, and of them those that are due.
 SELECT (SELECT count(*) FROM job),
@@ -598,3 +599,88 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: incident_delete
 DELETE FROM incident WHERE kind = ? AND subject = ?;
+
+-- name: rollup_add
+INSERT INTO rollup (scope, key, hour, slot, succeeded, failed, interrupted, duration_ms, late_ms, late_max_ms)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT DO UPDATE
+   SET succeeded = succeeded + excluded.succeeded, failed = failed + excluded.failed,
+       interrupted = interrupted + excluded.interrupted, duration_ms = duration_ms + excluded.duration_ms,
+       late_ms = late_ms + excluded.late_ms, late_max_ms = max(late_max_ms, excluded.late_max_ms);
+
+-- name: rollup_keys
+SELECT DISTINCT scope, key FROM rollup WHERE hour = :hour;
+
+-- name: rollup_sums
+-- What there is in each bucket of so many hours, by slot, in one row of JSON: a row of its own each costs ten times as much.
+SELECT json_group_array(json_array(bucket, json_array(
+       slot, succeeded, failed, interrupted, duration_ms, late_ms, late_max_ms)))
+  FROM (SELECT hour / :hours * :hours AS bucket, slot, sum(succeeded) AS succeeded, sum(failed) AS failed,
+               sum(interrupted) AS interrupted, sum(duration_ms) AS duration_ms, sum(late_ms) AS late_ms,
+               max(late_max_ms) AS late_max_ms
+          FROM json_each(:keys) AS wanted CROSS JOIN rollup
+         WHERE scope = :scope AND rollup.key = wanted.value AND hour >= :from_hour
+         GROUP BY bucket, slot);
+
+-- name: rollup_counts
+-- How many executions there were in each bucket.
+SELECT hour / :hours * :hours AS bucket, sum(succeeded + failed + interrupted)
+  FROM json_each(:keys) AS wanted CROSS JOIN rollup
+ WHERE scope = :scope AND rollup.key = wanted.value AND hour >= :from_hour
+ GROUP BY bucket;
+
+-- name: rollup_lumped
+-- Whether some were not told apart.
+SELECT EXISTS (SELECT 1 FROM rollup WHERE scope = :scope AND key = '' AND hour >= :from_hour);
+
+-- name: rollup_first
+SELECT min(hour) FROM rollup WHERE hour >= :from_hour;
+
+-- name: rollup_delete
+DELETE FROM rollup WHERE hour = :hour;
+
+-- name: rollup_fold
+-- Add an hour to its day.
+INSERT INTO rollup (scope, key, hour, slot, succeeded, failed, interrupted, duration_ms, late_ms, late_max_ms)
+SELECT scope, key, :day, slot, succeeded, failed, interrupted, duration_ms, late_ms, late_max_ms FROM rollup
+ WHERE hour = :hour
+    ON CONFLICT DO UPDATE
+   SET succeeded = succeeded + excluded.succeeded, failed = failed + excluded.failed,
+       interrupted = interrupted + excluded.interrupted, duration_ms = duration_ms + excluded.duration_ms,
+       late_ms = late_ms + excluded.late_ms, late_max_ms = max(late_max_ms, excluded.late_max_ms);
+
+-- name: rollup_smallest
+-- The keys of a day beyond the largest :most.
+SELECT key FROM rollup WHERE hour = :day AND scope = :scope AND key <> ''
+ GROUP BY key ORDER BY sum(succeeded + failed + interrupted) DESC, key LIMIT -1 OFFSET :most;
+
+-- name: rollup_lump
+-- Add keys of a day to its others.
+INSERT INTO rollup (scope, key, hour, slot, succeeded, failed, interrupted, duration_ms, late_ms, late_max_ms)
+SELECT scope, '', hour, slot, sum(succeeded), sum(failed), sum(interrupted), sum(duration_ms), sum(late_ms),
+       max(late_max_ms)
+  FROM rollup
+ WHERE hour = :day AND scope = :scope AND key IN (SELECT value FROM json_each(:keys))
+ GROUP BY slot
+    ON CONFLICT DO UPDATE
+   SET succeeded = succeeded + excluded.succeeded, failed = failed + excluded.failed,
+       interrupted = interrupted + excluded.interrupted, duration_ms = duration_ms + excluded.duration_ms,
+       late_ms = late_ms + excluded.late_ms, late_max_ms = max(late_max_ms, excluded.late_max_ms);
+
+-- name: rollup_lumped_delete
+DELETE FROM rollup WHERE hour = :day AND scope = :scope AND key IN (SELECT value FROM json_each(:keys));
+
+-- name: meta_get
+SELECT value FROM meta WHERE key = :key;
+
+-- name: meta_put
+INSERT INTO meta (key, value) VALUES (:key, :value)
+    ON CONFLICT (key) DO UPDATE SET value = excluded.value;
+
+-- name: running_jobs
+SELECT * FROM job WHERE status = 'running' AND (:pks IS NULL OR pk IN (SELECT value FROM json_each(:pks)));
+
+-- name: job_news
+SELECT job.id, status, name, queue, schedule_id, host, scheduled_ms, updated_ms, started_ms, finished_ms, next_attempt_ms,
+       executions, attempts, last_status_code, last_error
+  FROM json_each(:pks) AS wanted JOIN job ON job.pk = wanted.value ORDER BY wanted.key;

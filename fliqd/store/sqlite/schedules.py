@@ -6,14 +6,17 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from fliqd.core.accounting import Advance, advance, until
+from fliqd.core.buffers import FIRST_ITEM_PK
 from fliqd.core.due_heap import DueEntry
-from fliqd.core.model import HELD_MS, Job
+from fliqd.core.events import ENDED, EventType
+from fliqd.core.model import HELD_MS, Job, JobStatus
 from fliqd.core.reconciling import DeclaredJob
 from fliqd.core.schedule import Missed, Schedule, ScheduleStatus, WhileRunning
 from fliqd.errors import ConflictError, NotFoundError
 from fliqd.store.base import Reconciliation, ScheduleFilter, Step
 from fliqd.store.sqlite import buffers, rows
 from fliqd.store.sqlite.alerts import SqliteAlerts
+from fliqd.store.sqlite.news import tell_jobs, tell_missed
 from fliqd.store.sqlite.writer import Transaction, Writer
 
 BEFORE_ALL: Final = (1 << 63) - 1
@@ -261,13 +264,17 @@ class SqliteSchedules:
 
 
 def ended(tx: Transaction, jobs: Iterable[Ended]) -> None:
-    """Note how jobs ended, and let those go that waited for them."""
+    """Note how jobs have ended, every one, and let those go that waited for them."""
     for schedule_id, pk, status in jobs:
+        if pk < FIRST_ITEM_PK:
+            tx.count("jobs_finished", str(status))
+        tell_jobs(tx, ENDED[JobStatus(status)], [pk])
         if schedule_id is None:
             continue
         tx.each("schedule_ended", [(str(status), schedule_id, pk)])
         released = tx.rows("held_release", {"id": schedule_id, "held_ms": HELD_MS})
         tx.due += [rows.due(row) for row in released]
+        tell_jobs(tx, EventType.JOB_UPDATED, [row[1] for row in released])
 
 
 def _note(tx: Transaction, old: Schedule, missed: Missed, *, goes_on: bool) -> None:
@@ -275,6 +282,8 @@ def _note(tx: Transaction, old: Schedule, missed: Missed, *, goes_on: bool) -> N
 
     `goes_on` says that no slot lies between the schedule's cursor and this: one that runs may be no part of a range.
     """
+    tx.count("missed", str(missed.reason), missed.count)
+    tell_missed(tx, old, missed)
     last = tx.rows("missed_last", (old.pk,)) if goes_on else []
     if last and last[0][1] == old.cursor_ms and last[0][2] == str(missed.reason) and missed.first_ms > last[0][1]:
         tx.each("missed_extend", [(missed.last_ms, missed.count, missed.noted_ms, last[0][0])])

@@ -10,7 +10,7 @@ from fliqd.store.sqlite import rows
 
 APPLICATION_ID: Final = 0x666C6971  # "fliq" in the file's header, so that file(1) and we know our own
 TABLES: Final = frozenset(
-    {"meta", "job", "job_tag", "execution", "token", "schedule", "missed", "declared_job", "queue", "buffer"}
+    {"meta", "job", "job_tag", "execution", "token", "schedule", "missed", "declared_job", "queue", "buffer", "rollup"}
 )
 COLUMNS: Final = {
     "job": rows.JOB_COLUMNS,

@@ -14,15 +14,29 @@ import msgspec
 from fliqd.core.buffers import FIRST_ITEM_PK
 from fliqd.core.delivery import ErrorCode
 from fliqd.core.due_heap import DueEntry
-from fliqd.core.model import FINAL, HELD_MS, MOST_CRASHES, QUARANTINE, Execution, Job, JobStatus, lane_of
+from fliqd.core.events import EventType, News
+from fliqd.core.model import (
+    FINAL,
+    HELD_MS,
+    MOST_CRASHES,
+    QUARANTINE,
+    Execution,
+    ExecutionStatus,
+    Job,
+    JobStatus,
+    lane_of,
+)
 from fliqd.core.notices import wants
+from fliqd.core.rollups import Ended
 from fliqd.errors import ConflictError, FliqdError, NotFoundError, UnavailableError
 from fliqd.store.base import Counts, Created, Finish, JobFilter, Page, Token
 from fliqd.store.sqlite import buffers, files, filesystem, queries, rows, schedules
 from fliqd.store.sqlite.alerts import SqliteAlerts
 from fliqd.store.sqlite.buffers import SqliteBuffers
 from fliqd.store.sqlite.lock import StoreLock
+from fliqd.store.sqlite.news import tell_jobs
 from fliqd.store.sqlite.outbox import SqliteOutbox
+from fliqd.store.sqlite.rollups import SqliteRollups
 from fliqd.store.sqlite.schedules import SqliteSchedules
 from fliqd.store.sqlite.writer import SplitBatchError, Transaction, Writer
 
@@ -98,7 +112,9 @@ class SqliteStore:
         self._unchecked = max_bytes  # bytes that creates may have added since the size was looked at: do so first
         self._new_execution_id = new_execution_id
         self._sql = queries.load()
+        self.totals: dict[tuple[str, str], int] = {}
         self._listener: Callable[[Sequence[DueEntry]], None] | None = None
+        self._news_listener: Callable[[Sequence[News]], None] | None = None
         self._writer = Writer(connection, on_commit=self._tell, on_fatal=on_fatal)
         self._ended_listener: Callable[[Sequence[Job], Collection[str]], None] | None = None
         self.outbox = SqliteOutbox(self._writer, self._read, new_event_id)
@@ -107,6 +123,7 @@ class SqliteStore:
             self._writer, self._read, insert=self._insert, replace=self._replace, ended=self._ended, alerts=self.alerts
         )
         self.buffers = SqliteBuffers(self._writer, self._read, insert=self._insert, has_room=self._has_room)
+        self.rollups = SqliteRollups(self._writer, self._read)
 
     @classmethod
     async def open(
@@ -175,6 +192,8 @@ class SqliteStore:
         self._ended_listener = listener
 
     def _tell(self, committed: Transaction) -> None:
+        for what, times in committed.counts.items():
+            self.totals[what] = self.totals.get(what, 0) + times
         if committed.due and self._listener is not None:
             self._listener(committed.due)
         if committed.schedules_due:
@@ -185,6 +204,18 @@ class SqliteStore:
             self.alerts.tell(committed.channels)
         if (committed.failed or committed.well) and self._ended_listener is not None:
             self._ended_listener(committed.failed, committed.well)
+        if committed.news and self._news_listener is not None:
+            self._news_listener(committed.news)
+
+    async def tell_news(self, listener: Callable[[Sequence[News]], None]) -> None:
+        self._news_listener = listener
+        self._writer.tells = True
+        # A transaction that has begun already tells nothing; this one comes after it.
+        await self._writer.write(lambda _tx, nothing: nothing, None, rows=0)
+
+    def stop_news(self) -> None:
+        self._news_listener = None
+        self._writer.tells = False
 
     async def close(self) -> None:
         await self._writer.close()
@@ -239,6 +270,8 @@ class SqliteStore:
                 tx.due.append(DueEntry(job.next_attempt_ms, pk, job.lane))
         if values:
             tx.several("job_insert", values)
+            tx.count("jobs_created", "", sum(pk < FIRST_ITEM_PK for pk in pks))
+            tell_jobs(tx, EventType.JOB_CREATED, pks)
         if tags:
             tx.several("job_tags_insert", tags)
         return pks
@@ -332,6 +365,8 @@ class SqliteStore:
         if new.status in FINAL:
             schedules.ended(tx, [(new.schedule_id, new.pk, new.status)])
             self.outbox.note(tx, new)
+        else:
+            tell_jobs(tx, EventType.JOB_UPDATED, [new.pk])
         return True
 
     def _ended(self, tx: Transaction, jobs: Sequence[schedules.Ended]) -> None:
@@ -393,6 +428,7 @@ class SqliteStore:
                 self.outbox.note(tx, job)
         if opened:
             tx.several("execution_open", opened)
+            tell_jobs(tx, EventType.JOB_STARTED, [job.pk for job in jobs])
         return jobs
 
     async def finish(self, end: Finish) -> bool:
@@ -410,13 +446,14 @@ class SqliteStore:
         if self._over:  # what came back is the part of an outcome that can be done without
             ends = [msgspec.structs.replace(end, response_headers=(), response_body=None) for end in ends]
         tx.several("executions_close", [rows.execution_close_values(end) for end in ends])
+        self.rollups.add(tx, map(_ended, ends))
+        final = [end for end in ends if end.settlement.status in FINAL]
+        schedules.ended(tx, [(end.job.schedule_id, end.job.pk, end.settlement.status) for end in final])
         for end in ends:
             if end.settlement.status is JobStatus.SUCCESS:
                 tx.well.add(end.job.host)
             elif end.settlement.status is JobStatus.FAILED:
                 tx.failed.append(rows.settled(end))
-            if end.job.schedule_id is not None and end.settlement.status in FINAL:
-                schedules.ended(tx, [(end.job.schedule_id, end.job.pk, end.settlement.status)])
             if end.job.buffer_id is not None:
                 buffers.settled(tx, end)
             elif end.settlement.next_attempt_ms is not None:
@@ -424,6 +461,8 @@ class SqliteStore:
                 tx.due.append(DueEntry(end.settlement.next_attempt_ms, end.job.pk, lane))
             if wants(end.job):
                 self.outbox.note(tx, rows.settled(end), answer=rows.answer(end), due_ms=end.started_ms)
+        again = [end.job.pk for end in ends if end.settlement.next_attempt_ms is not None]
+        tell_jobs(tx, EventType.JOB_RETRYING, again)
         return [True] * len(ends)
 
     async def unclaim(self, jobs: Sequence[Job], now_ms: int) -> None:
@@ -457,7 +496,9 @@ class SqliteStore:
             "most_crashes": MOST_CRASHES,
             "quarantine": QUARANTINE,
         }
+        cut_off = [rows.job(row) for row in tx.rows("running_jobs", {"pks": values["pks"]})]
         tx.rows("executions_interrupt", values)
+        self.rollups.add(tx, [Ended(job, ExecutionStatus.INTERRUPTED, item.now_ms, 0, 0) for job in cut_off])
         ended = tx.rows("jobs_interrupted_fail", values)
         self._ended(tx, [row[:3] for row in ended])
         for _, _, _, buffer_id in ended:
@@ -466,6 +507,7 @@ class SqliteStore:
         self.outbox.note_all(tx, [pk for _, pk, _ in again])
         tx.due += [rows.due(row) for row in again]
         tx.run("items_pause", {"held_ms": HELD_MS})
+        tell_jobs(tx, EventType.JOB_RETRYING, [row[1] for row in again])
         return len(again) + len(ended)
 
     async def pull_retries(self, *, by_ms: int, now_ms: int) -> int:
@@ -476,6 +518,7 @@ class SqliteStore:
         for by_ms, now_ms in pulls:
             moved = tx.rows("retries_pull", {"by_ms": by_ms, "now_ms": now_ms, "held_ms": HELD_MS})
             tx.due += [rows.due(row) for row in moved]
+            tell_jobs(tx, EventType.JOB_UPDATED, [row[1] for row in moved])
             counts.append(len(moved))
         return counts
 
@@ -546,6 +589,10 @@ class SqliteStore:
         return self._writer.commits
 
     @property
+    def writes(self) -> Writer:
+        return self._writer
+
+    @property
     def blocked(self) -> str | None:
         return self._writer.blocked
 
@@ -578,6 +625,12 @@ class SqliteStore:
             return list(await next(self._turn).execute_fetchall(sql, values))
         except sqlite3.Error as err:
             raise self._writer.mishap(err) from err
+
+
+def _ended(end: Finish) -> Ended:
+    """Return the end of an attempt as it is added up."""
+    took_ms = max(0, end.finished_ms - end.started_ms)
+    return Ended(end.job, end.settlement.execution_status, end.finished_ms, took_ms, end.late_ms)
 
 
 def _checkpoint_pages(path: Path) -> int:

@@ -16,6 +16,8 @@ import structlog
 
 from fliqd.core.channels import Channel
 from fliqd.core.due_heap import DueEntry
+from fliqd.core.events import News
+from fliqd.core.histogram import Histogram
 from fliqd.core.model import Job
 from fliqd.errors import ConflictError, FliqdError, StoreIOError, StoreUnusableError, UnavailableError
 from fliqd.store.sqlite import queries
@@ -27,6 +29,8 @@ R = TypeVar("R")
 BATCH_ROWS: Final = 2_000  # a transaction takes no more writes after so many rows, so that none waits long
 STATEMENT_ROWS: Final = (64, 16, 4, 1)  # few sizes, so that each is prepared once
 GATHER_S: Final = 0.003
+ROWS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000)
+TOOK_S: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 DAMAGED: Final = frozenset({"SQLITE_CORRUPT", "SQLITE_NOTADB"})
 LATER: Final = frozenset({"SQLITE_BUSY", "SQLITE_LOCKED"})
 
@@ -34,15 +38,22 @@ LATER: Final = frozenset({"SQLITE_BUSY", "SQLITE_LOCKED"})
 class Transaction:
     """What a write sees, in the store's thread: the statements by name, and lists of what it makes wait or end."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, *, tells: bool) -> None:
         self._connection = connection
         self._sql = queries.load()
+        self.tells = tells  # somebody listens to what happens
+        self.news: list[News] = []
         self.due: list[DueEntry] = []
         self.schedules_due: list[DueEntry] = []
         self.outbox_due: list[DueEntry] = []
         self.failed: list[Job] = []
         self.well: set[str] = set()  # hosts that answered well
         self.channels: list[Channel] | None = None  # all of them, where that has changed
+        self.counts: dict[tuple[str, str], int] = {}  # what it does, and how often
+
+    def count(self, what: str, which: str, times: int = 1) -> None:
+        """Have something counted once it is on disk."""
+        self.counts[what, which] = self.counts.get((what, which), 0) + times
 
     def rows(self, name: str, values: Sequence[Any] | dict[str, Any]) -> list[Any]:
         """Run one statement; return its rows."""
@@ -85,6 +96,7 @@ class _Write(NamedTuple):
     items: Sequence[Any]
     rows: int
     done: asyncio.Future[Any]  # of the list of results
+    since: float  # when it was called for, monotonic
 
 
 class SplitBatchError(Exception):
@@ -118,7 +130,11 @@ class Writer:
         self._closing = False
         self._fatal: FliqdError | None = None
         self.waiting = 0  # rows
+        self.tells = False  # whether transactions take down what they do
         self.commits = 0
+        self.rows = Histogram(ROWS)
+        self.took_s = Histogram(TOOK_S)
+        self.waited_s = Histogram(TOOK_S)
         self.blocked: str | None = None  # why the last transaction failed for want of space
         self._task = asyncio.create_task(self._run(), name="store-writer")
 
@@ -154,7 +170,7 @@ class Writer:
         if self._fatal is not None or self._closing:
             raise self._fatal or UnavailableError("fliqd is shutting down", "shutting_down")
         done: asyncio.Future[list[R | Exception]] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Write(apply, items, rows, done))
+        self._waiting.append(_Write(apply, items, rows, done, time.monotonic()))
         self.waiting += rows
         if not linger_s or len(self._waiting) >= BATCH_ROWS:
             self._go.set()
@@ -215,6 +231,7 @@ class Writer:
             for write in batch:
                 _fail(write.done, self._fatal)
             return
+        began = time.monotonic()
         try:
             # The one way into the store's thread that is not a statement; aiosqlite has no public one.
             results, transaction = await self._connection._execute(self._transact, batch)  # type: ignore[no-untyped-call]  # noqa: SLF001
@@ -234,6 +251,10 @@ class Writer:
                 _answer(batch[0].done, [error])
             return
         self.commits += 1
+        ended = time.monotonic()
+        self.rows.add(sum(write.rows for write in batch))
+        self.took_s.add(ended - began)
+        self.waited_s.add(ended - batch[0].since)
         self.blocked = None
         self._on_commit(transaction)
         for write, result in zip(batch, results, strict=True):
@@ -249,7 +270,7 @@ class Writer:
     def _transact(self, batch: list[_Write]) -> tuple[list[Any], Transaction]:
         """Apply a batch in one transaction, in the store's thread; the results come in the batch's order."""
         connection = self._connection._conn  # noqa: SLF001 -- see above
-        transaction = Transaction(connection)
+        transaction = Transaction(connection, tells=self.tells)
         kinds: dict[Callable[..., Any], list[int]] = {}
         for index, write in enumerate(batch):
             kinds.setdefault(write.apply, []).append(index)
