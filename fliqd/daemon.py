@@ -308,7 +308,6 @@ class Daemon:
         clock = self._clock
         schedules = ScheduleService(store=store.schedules, clock=clock, new_ulid=new_ulid, defaults=defaults)
         buffers = BufferService(store=store, clock=clock, new_ulid=new_ulid, defaults=defaults)
-        await buffers.sweep()
         queues = QueueService(store=store.buffers, clock=clock, limit=self._dispatcher.limit_queue)
         await queues.load()
         reconciler = Reconciler(store=store.schedules, schedules=schedules, clock=clock, new_ulid=new_ulid)
