@@ -431,12 +431,9 @@ class Daemon:
         clock = self._clock
         schedules = ScheduleService(store=store.schedules, clock=clock, new_ulid=new_ulid, defaults=defaults)
         buffers = BufferService(store=store, clock=clock, new_ulid=new_ulid, defaults=defaults)
-        await buffers.sweep()
         queues = QueueService(store=store.buffers, clock=clock, limit=self._dispatcher.limit_queue)
         await queues.load()
-        reconciler = Reconciler(
-            store=store, schedules=schedules, buffers=buffers, queues=queues, clock=clock, new_ulid=new_ulid
-        )
+        reconciler = Reconciler(store=store, schedules=schedules, queues=queues, clock=clock, new_ulid=new_ulid)
         self.reloading = Reloading(config=self._config, reconciler=reconciler, use=self._use)
         await self.reloading.begin()
         return api.Services(

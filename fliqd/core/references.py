@@ -44,15 +44,6 @@ def escape(text: str) -> str:
     return text.replace("${", "$${")
 
 
-def escape_all(value: Any) -> Any:
-    """Return a JSON value with its texts meant literally."""
-    if isinstance(value, str):
-        return escape(value)
-    if isinstance(value, dict):
-        return {key: escape_all(part) for key, part in value.items()}
-    return [escape_all(part) for part in value] if isinstance(value, list) else value
-
-
 def expand_all(value: Any, lookup: Lookup) -> Any:
     """Return a JSON value with the references in its texts replaced; keys are literal."""
     if isinstance(value, str):
@@ -63,12 +54,16 @@ def expand_all(value: Any, lookup: Lookup) -> Any:
 
 
 def expand_job(job: Job, lookup: Lookup) -> Job:
-    """Return `job` as it is sent; raise ValueError for a reference that is missing, or makes no valid request."""
+    """Return `job` as it is sent; raise ValueError for a reference that is missing, or makes no valid request.
+
+    The body of an item never comes from the file, as its buffer does, and is literal.
+    """
     body = job.body
-    if body is not None and job.body_is_json:
-        body = msgspec.json.encode(expand_all(msgspec.json.decode(body), lookup))
-    elif body is not None:
-        body = expand(body.decode(), lookup).encode()
+    if body is not None and job.buffer_id is None:
+        if job.body_is_json:
+            body = msgspec.json.encode(expand_all(msgspec.json.decode(body), lookup))
+        else:
+            body = expand(body.decode(), lookup).encode()
     url = expand(job.url, lookup)
     check_url(url)
     headers = expand_all(job.headers, lookup)
