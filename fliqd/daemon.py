@@ -474,8 +474,12 @@ async def serve(config: Config) -> FliqdError | None:
         while True:
             await hung_up.wait()
             hung_up.clear()
-            with contextlib.suppress(FliqdError):  # the log has it: a wrong file changes nothing
+            try:
                 await daemon.reloading.reload()
+            except FliqdError:
+                pass  # the log has it: a wrong file changes nothing
+            except Exception:
+                log.exception("config.crashed", hint="what was in effect goes on")
 
     reloader = asyncio.create_task(reload())
     stopped = asyncio.create_task(stopping.wait())
