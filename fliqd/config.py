@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from fliqd import declarations
 from fliqd.core.reconciling import Declarations
-from fliqd.core.references import expand, has_references
+from fliqd.core.references import Noting, expand_all, has_references
 from fliqd.declarations import NOTHING
 from fliqd.errors import ConfigError, Problem
 from fliqd.references import lookup_in
@@ -132,7 +132,7 @@ def parse(document: Mapping[str, Any], env: Mapping[str, str]) -> Settings:
 
 def _settings(document: Mapping[str, Any], env: Mapping[str, str], problems: list[Problem]) -> Settings:
     problems += [_stray(key) for key in document if key not in (*SECTIONS, *declarations.SECTIONS)]
-    lookup = lookup_in(env)
+    lookup = Noting(lookup_in(env))
     overrides = _overrides(env, problems)
     sections = {}
     for name, section in SECTIONS.items():
@@ -152,10 +152,10 @@ def _settings(document: Mapping[str, Any], env: Mapping[str, str], problems: lis
             else:
                 continue
             try:
-                values[key] = key_field.metadata["parse"](expand(raw, lookup) if isinstance(raw, str) else raw)
+                values[key] = key_field.metadata["parse"](expand_all(raw, lookup))
             except ValueError as err:
                 shown = "" if key_field.metadata["secret"] else f"got {_shown(raw)}, "
-                problems.append(Problem(where, f"{shown}{err}"))
+                problems.append(Problem(where, f"{shown}{lookup.hide(str(err))}"))
         sections[name] = section(**values)
     settings = Settings(**sections)
     if not problems:

@@ -89,6 +89,11 @@ def test_references_are_resolved_and_never_shown(tmp_path: Path) -> None:
     secret.write_text("hunter2")
     said = problems({"signing": {"secret": f"${{file:{secret}}}"}})
     assert "hunter2" not in said[0]
+    quoted = {"NAME": "hun\"ter'2\n\u00e4"}
+    assert problems({"defaults": {"timezone": "${env:NAME}"}}, quoted) == [
+        "defaults.timezone: got \"${env:NAME}\", '${env:NAME}' is not a time zone"
+    ]
+    assert config.parse({"server": {"hosts": ["${env:NAME}.lan"]}}, {"NAME": "x"}).server.hosts == ("x.lan",)
 
 
 @pytest.mark.parametrize(

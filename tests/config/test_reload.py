@@ -157,6 +157,19 @@ async def test_references_are_looked_up_when_the_request_leaves(
     assert "s3cret" not in str((await fliqd("GET", "/v1/config")).body)
 
 
+async def test_no_problem_says_what_a_reference_stands_for(file: File, target: Target) -> None:
+    wrong = """
+        timezone = "${env:BACKUP_TOKEN}"
+        overlap = "${env:BACKUP_TOKEN}"
+        headers = { "X-${env:BACKUP_TOKEN}" = "1" }
+    """
+    answer = await file.reload(f'[[schedules]]\nname = "n"\ncron = "0 3 * * *"\nurl = "{target.url}"\n{wrong}')
+    problems = {detail["field"]: detail["problem"] for detail in answer.body["error"]["details"]}
+    assert problems["schedules[0].timezone"] == "'${env:BACKUP_TOKEN}' is not a time zone"
+    assert "${env:BACKUP_TOKEN}" in problems["schedules[0].overlap"]
+    assert "s3cret" not in str(answer.body)
+
+
 async def test_the_api_may_pause_and_run_but_not_edit(file: File, fliqd: RunningDaemon, target: Target) -> None:
     await file.reload(nightly(target.url))
     schedule_id = (await file.schedules())["nightly"]["id"]
