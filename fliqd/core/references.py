@@ -57,12 +57,14 @@ def has_references(value: object) -> bool:
 
 
 def expand(text: str, lookup: Lookup) -> str:
-    """Return `text` with its references replaced; raise ValueError for one that is missing."""
+    """Return `text` with its references replaced; raise ValueError for one that is missing or misspelt."""
 
     def replace(match: re.Match[str]) -> str:
         if match[1]:
             return match[0][1:]
-        return lookup(match[2], match[3]) if match[2] else match[0]
+        if not match[2]:
+            raise ValueError("a ${ that is no reference: there are ${env:NAME} and ${file:PATH}, and $${ for ${ itself")
+        return lookup(match[2], match[3])
 
     return REFERENCE.sub(replace, text)
 

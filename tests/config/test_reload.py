@@ -157,6 +157,16 @@ async def test_references_are_looked_up_when_the_request_leaves(
     assert "s3cret" not in str((await fliqd("GET", "/v1/config")).body)
 
 
+@pytest.mark.parametrize(
+    "misspelt", ["Bearer ${evn:BACKUP_TOKEN}", "Bearer ${env:BACKUP_TOKEN", "${BACKUP_TOKEN}", "${"]
+)
+async def test_a_misspelt_reference_is_not_sent_as_it_stands(file: File, target: Target, misspelt: str) -> None:
+    answer = await file.reload(nightly(target.url, f'headers = {{ Authorization = "{misspelt}" }}'))
+    [detail] = answer.body["error"]["details"]
+    assert detail["field"] == "schedules[0].headers.Authorization"
+    assert detail["problem"].startswith("a ${ that is no reference: there are ${env:NAME}")
+
+
 async def test_no_problem_says_what_a_reference_stands_for(file: File, target: Target) -> None:
     wrong = """
         timezone = "${env:BACKUP_TOKEN}"
