@@ -576,8 +576,12 @@ async def serve(config: Config) -> FliqdError | None:
             hung_up.clear()
             notifier.reloading()
             daemon.reload_certificate()
-            with contextlib.suppress(FliqdError):  # the log has it: a wrong file changes nothing
+            try:
                 await daemon.reloading.reload()
+            except FliqdError:
+                pass  # the log has it: a wrong file changes nothing
+            except Exception:
+                log.exception("config.crashed", hint="what was in effect goes on")
             notifier.ready(daemon.in_brief())
 
     async def alive() -> None:
