@@ -76,6 +76,12 @@ def test_the_environment_overrides() -> None:
     assert settings.signing.enabled is False
 
 
+def test_the_environment_has_lists_too() -> None:
+    settings = config.parse({}, {"FLIQD_SERVER__LISTEN": "127.0.0.1:80, unix:/x", "FLIQD_EGRESS__ALLOW_PORTS": "25"})
+    assert [place.url for place in settings.server.listen] == ["http://127.0.0.1:80", "unix:/x"]
+    assert settings.egress.allow_ports == {25}
+
+
 def test_references_are_resolved_and_never_shown(tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text("whsec_c2VjcmV0\n")
