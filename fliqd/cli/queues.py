@@ -1,0 +1,20 @@
+"""`fliqd queues`: the commands over `/v1/queues`."""
+
+from typing import Final
+
+import click
+
+from fliqd.cli.groups import LazyGroup
+
+COMMANDS: Final = {
+    "list": ("fliqd.cli.queue_commands:show_all", "List queues: their limits, and what waits in them."),
+    "get": ("fliqd.cli.queue_commands:get", "Show a queue."),
+    "update": ("fliqd.cli.queue_commands:update", "Set the limits of a queue."),
+    "pause": ("fliqd.cli.queue_commands:pause", "Let no more jobs of queues leave."),
+    "resume": ("fliqd.cli.queue_commands:resume", "Let paused queues go on."),
+}
+
+
+@click.group("queues", cls=LazyGroup, table=COMMANDS)
+def command() -> None:
+    """Limit the jobs that carry a queue's name. Jobs that name none are in the queue default."""
