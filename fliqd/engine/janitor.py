@@ -79,8 +79,8 @@ class Janitor:
             await asyncio.sleep(PAUSE_S)
         untidy = True
         while untidy:
-            untidy = await self._store.rollups.tidy(now_ms // HOUR_MS)
-            await asyncio.sleep(PAUSE_S)
+            if untidy := await self._store.rollups.tidy(now_ms // HOUR_MS):
+                await asyncio.sleep(PAUSE_S)
         if deleted:
             log.info("janitor.swept", jobs=deleted, db_bytes=self._store.size_bytes())
         oldest_ms = await self._store.oldest_finish_ms()
