@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from fliqd import declarations
 from fliqd.core.reconciling import Declarations
-from fliqd.core.references import expand, has_references
+from fliqd.core.references import Noting, expand_all, has_references
 from fliqd.declarations import NOTHING
 from fliqd.errors import ConfigError, Problem
 from fliqd.references import lookup_in
@@ -19,6 +19,8 @@ from fliqd.settings import SECTIONS, Settings, defaults_of
 
 ENV_PREFIX: Final = "FLIQD_"
 MASK: Final = "***"
+MOST_BYTES: Final = 16 << 20  # ten thousand entries of more than a kilobyte
+MOST_LEVELS: Final = 100  # of values inside of values
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,9 +53,12 @@ class Config:
         """Read the configuration anew, or `text` in its place; raise ConfigError. A file that is gone is an error."""
         if text is not None:
             return _loaded(_toml(text, "the file"), self.file, self.explicit, self.env)
-        if self.file is not None:
-            return _loaded(_read(self.file), self.file, self.explicit, self.env)
-        return load(self.explicit, self.env)
+        if self.file is None:
+            return load(self.explicit, self.env)
+        if self.file.exists() and not self.file.is_file():
+            # A pipe has nothing more to give, which would look like an empty file, or keeps a reader waiting for ever.
+            raise ConfigError([Problem(str(self.file), "is no regular file, so it cannot be read again")])
+        return _loaded(_read(self.file), self.file, self.explicit, self.env)
 
 
 def load(explicit: str | None, env: Mapping[str, str]) -> Config:
@@ -127,7 +132,7 @@ def parse(document: Mapping[str, Any], env: Mapping[str, str]) -> Settings:
 
 def _settings(document: Mapping[str, Any], env: Mapping[str, str], problems: list[Problem]) -> Settings:
     problems += [_stray(key) for key in document if key not in (*SECTIONS, *declarations.SECTIONS)]
-    lookup = lookup_in(env)
+    lookup = Noting(lookup_in(env))
     overrides = _overrides(env, problems)
     sections = {}
     for name, section in SECTIONS.items():
@@ -147,10 +152,10 @@ def _settings(document: Mapping[str, Any], env: Mapping[str, str], problems: lis
             else:
                 continue
             try:
-                values[key] = key_field.metadata["parse"](expand(raw, lookup) if isinstance(raw, str) else raw)
+                values[key] = key_field.metadata["parse"](expand_all(raw, lookup))
             except ValueError as err:
                 shown = "" if key_field.metadata["secret"] else f"got {_shown(raw)}, "
-                problems.append(Problem(where, f"{shown}{err}"))
+                problems.append(Problem(where, f"{shown}{lookup.hide(str(err))}"))
         sections[name] = section(**values)
     settings = Settings(**sections)
     if not problems:
@@ -194,7 +199,11 @@ def _together(settings: Settings) -> list[Problem]:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        return _toml(file.read_text(encoding="utf-8"), str(file))
+        with file.open("rb") as opened:
+            content = opened.read(MOST_BYTES + 1)
+        if len(content) > MOST_BYTES:
+            raise ConfigError([Problem(str(file), f"is larger than {MOST_BYTES >> 20} MiB")])
+        return _toml(content.decode(), str(file))
     except OSError as err:
         raise ConfigError([Problem(str(file), f"cannot be read: {err.strerror}")]) from err
     except UnicodeDecodeError as err:
@@ -203,9 +212,31 @@ def _read(file: Path) -> dict[str, Any]:
 
 def _toml(text: str, where: str) -> dict[str, Any]:
     try:
-        return tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as err:
+        document = tomllib.loads(text)
+    except (ValueError, RecursionError) as err:  # an integer of thousands of digits is no TOMLDecodeError
         raise ConfigError([Problem(where, f"is not TOML: {err}")]) from err
+    _refuse_extremes(document, where)
+    return document
+
+
+def _refuse_extremes(document: dict[str, Any], where: str) -> None:
+    """Raise ConfigError for integers and depths that are well-formed, but that nothing after this could take."""
+    problems: list[Problem] = []
+    level: list[tuple[str, Any]] = [("", document)]
+    for _ in range(MOST_LEVELS):
+        inside: list[tuple[str, Any]] = []
+        for path, value in level:
+            if isinstance(value, dict):
+                inside += [(f"{path}.{key}" if path else key, part) for key, part in value.items()]
+            elif isinstance(value, list):
+                inside += [(f"{path}[{index}]", part) for index, part in enumerate(value)]
+            elif isinstance(value, int) and value.bit_length() >= 64:  # noqa: PLR2004 - the integers of TOML
+                problems.append(Problem(path, "is beyond the integers of TOML, which have 64 bits"))
+        level = inside
+    if level:
+        problems.append(Problem(where, f"has values inside of values deeper than {MOST_LEVELS} levels"))
+    if problems:
+        raise ConfigError(problems)
 
 
 def _overrides(env: Mapping[str, str], problems: list[Problem]) -> dict[str, tuple[str, object]]:

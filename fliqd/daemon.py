@@ -431,12 +431,9 @@ class Daemon:
         clock = self._clock
         schedules = ScheduleService(store=store.schedules, clock=clock, new_ulid=new_ulid, defaults=defaults)
         buffers = BufferService(store=store, clock=clock, new_ulid=new_ulid, defaults=defaults)
-        await buffers.sweep()
         queues = QueueService(store=store.buffers, clock=clock, limit=self._dispatcher.limit_queue)
         await queues.load()
-        reconciler = Reconciler(
-            store=store, schedules=schedules, buffers=buffers, queues=queues, clock=clock, new_ulid=new_ulid
-        )
+        reconciler = Reconciler(store=store, schedules=schedules, queues=queues, clock=clock, new_ulid=new_ulid)
         self.reloading = Reloading(config=self._config, reconciler=reconciler, use=self._use)
         await self.reloading.begin()
         return api.Services(
@@ -579,8 +576,12 @@ async def serve(config: Config) -> FliqdError | None:
             hung_up.clear()
             notifier.reloading()
             daemon.reload_certificate()
-            with contextlib.suppress(FliqdError):  # the log has it: a wrong file changes nothing
+            try:
                 await daemon.reloading.reload()
+            except FliqdError:
+                pass  # the log has it: a wrong file changes nothing
+            except Exception:
+                log.exception("config.crashed", hint="what was in effect goes on")
             notifier.ready(daemon.in_brief())
 
     async def alive() -> None:

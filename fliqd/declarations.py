@@ -15,7 +15,7 @@ from fliqd.core.drafts import AHEAD_MS, Defaults, JobDraft, in_order, job_fields
 from fliqd.core.model import DEFAULT_QUEUE, Job, Source, lane_of
 from fliqd.core.queues import NAME, Queue, QueueDraft, queue_fields
 from fliqd.core.reconciling import Declarations, DeclaredBuffer, DeclaredChannel, DeclaredQueue, DeclaredSchedule
-from fliqd.core.references import Lookup, expand, has_references
+from fliqd.core.references import Lookup, Noting, expand, has_references
 from fliqd.core.schedule import Schedule
 from fliqd.core.schedule_drafts import SCHEDULE_ORDER, ScheduleDraft, judged, required_of_schedule, schedule_fields
 from fliqd.core.times import parse_time
@@ -70,8 +70,8 @@ class _Reader:
         for index, entry in enumerate(entries):
             where = f"{section}[{index}]"
             problems: list[Problem] = []
-            secrets: dict[str, str] = {}
-            resolved = {key: self._resolved(key, value, problems, secrets) for key, value in entry.items()}
+            lookup = Noting(self._lookup)
+            resolved = {key: _resolved(key, value, problems, lookup) for key, value in entry.items()}
             missing = {problem.field.partition(".")[0].partition("[")[0] for problem in problems}
             name = resolved.get("name")
             if name is None:
@@ -88,7 +88,7 @@ class _Reader:
                 wrong += err.problems
             # Of a field that lacks its reference, that is all there is to say.
             problems += [problem for problem in wrong if problem.field.partition(".")[0] not in missing]
-            self._problems += [_hidden(Problem(f"{where}.{p.field}", p.problem), secrets) for p in problems]
+            self._problems += [Problem(f"{where}.{p.field}", lookup.hide(p.problem)) for p in problems]
             if declared is not None and not problems:
                 yield declared
 
@@ -194,43 +194,29 @@ class _Reader:
             kept["body"] = _json(entry["json"]) if "json" in entry else entry["body"].encode()
         return {**kept, "has_references": True}
 
-    def _resolved(self, where: str, value: Any, problems: list[Problem], secrets: dict[str, str]) -> Any:
-        """Return a value of TOML as JSON has it, its references looked up, noting what came for them."""
-        if isinstance(value, str):
 
-            def noted(kind: str, name: str) -> str:
-                found = self._lookup(kind, name)
-                if found:
-                    secrets[found] = f"${{{kind}:{name}}}"
-                return found
-
-            try:
-                return expand(value, noted)
-            except ValueError as err:
-                problems.append(Problem(where, str(err)))
-                return value
-        if isinstance(value, dict):
-            return {key: self._resolved(f"{where}.{key}", part, problems, secrets) for key, part in value.items()}
-        if isinstance(value, list):
-            return [self._resolved(f"{where}[{n}]", part, problems, secrets) for n, part in enumerate(value)]
-        if isinstance(value, datetime) and value.tzinfo is not None:
-            return value.isoformat()
-        if isinstance(value, date | time):
-            problems.append(Problem(where, "expected a time with an offset, such as 2027-01-01T09:00:00Z"))
-            return "1970-01-01T00:00:00Z"
-        if isinstance(value, float) and value - value != 0:
-            problems.append(Problem(where, "infinity and not-a-number are no JSON"))
-            return 0
-        return value
+def _resolved(where: str, value: Any, problems: list[Problem], lookup: Lookup) -> Any:
+    """Return a value of TOML as JSON has it, its references looked up."""
+    if isinstance(value, str):
+        try:
+            return expand(value, lookup)
+        except ValueError as err:
+            problems.append(Problem(where, str(err)))
+            return value
+    if isinstance(value, dict):
+        return {key: _resolved(f"{where}.{key}", part, problems, lookup) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_resolved(f"{where}[{n}]", part, problems, lookup) for n, part in enumerate(value)]
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        return value.isoformat()
+    if isinstance(value, date | time):
+        problems.append(Problem(where, "expected a time with an offset, such as 2027-01-01T09:00:00Z"))
+        return "1970-01-01T00:00:00Z"
+    if isinstance(value, float) and value - value != 0:
+        problems.append(Problem(where, "infinity and not-a-number are no JSON"))
+        return 0
+    return value
 
 
 def _json(value: object) -> bytes:
     return json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")
-
-
-def _hidden(problem: Problem, secrets: Mapping[str, str]) -> Problem:
-    """Return a problem without what references stand for: that may be a secret."""
-    text = problem.problem
-    for secret in sorted(secrets, key=len, reverse=True):
-        text = text.replace(secret, secrets[secret])
-    return Problem(problem.field, text, problem.code)

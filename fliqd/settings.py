@@ -42,6 +42,8 @@ class Listen:
 
 
 def _listen(value: object) -> tuple[Listen, ...]:
+    if isinstance(value, str):
+        value = [part.strip() for part in value.split(",")]  # from the environment
     values = value if isinstance(value, list) else [value]
     if not values:
         raise ValueError('expected an address such as "127.0.0.1:3547", or a list of such')

@@ -1,5 +1,6 @@
 """The configuration: everything that is wrong at once, where it is looked for, what overrides it."""
 
+import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import fields
@@ -75,6 +76,12 @@ def test_the_environment_overrides() -> None:
     assert settings.signing.enabled is False
 
 
+def test_the_environment_has_lists_too() -> None:
+    settings = config.parse({}, {"FLIQD_SERVER__LISTEN": "127.0.0.1:80, unix:/x", "FLIQD_EGRESS__ALLOW_PORTS": "25"})
+    assert [place.url for place in settings.server.listen] == ["http://127.0.0.1:80", "unix:/x"]
+    assert settings.egress.allow_ports == {25}
+
+
 def test_references_are_resolved_and_never_shown(tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text("whsec_c2VjcmV0\n")
@@ -88,6 +95,11 @@ def test_references_are_resolved_and_never_shown(tmp_path: Path) -> None:
     secret.write_text("hunter2")
     said = problems({"signing": {"secret": f"${{file:{secret}}}"}})
     assert "hunter2" not in said[0]
+    quoted = {"NAME": "hun\"ter'2\n\u00e4"}
+    assert problems({"defaults": {"timezone": "${env:NAME}"}}, quoted) == [
+        "defaults.timezone: got \"${env:NAME}\", '${env:NAME}' is not a time zone"
+    ]
+    assert config.parse({"server": {"hosts": ["${env:NAME}.lan"]}}, {"NAME": "x"}).server.hosts == ("x.lan",)
 
 
 @pytest.mark.parametrize(
@@ -147,6 +159,38 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         bad.write_bytes(content)
         with pytest.raises(ConfigError, match="is not TOML"):
             config.load(str(bad), {})
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (f"x = {'9' * 5000}", "is not TOML: Exceeds the limit"),
+        (f"[dispatch]\nmax_in_flight = 0x{'f' * 5000}", "dispatch.max_in_flight: is beyond the integers of TOML"),
+        (f"[[schedules]]\nmax_retries = {'9' * 400}", "schedules[0].max_retries: is beyond the integers of TOML"),
+        (f"[[schedules]]\njson = {'[' * 5000}{']' * 5000}", "is not TOML: maximum recursion depth"),
+        (f"[[schedules]]\njson{'.a' * 5000} = 1", "has values inside of values deeper than 100 levels"),
+        (f"[server{'.a' * 5000}]\nx = 1", "has values inside of values deeper than 100 levels"),
+        (f"x = '{'x' * config.MOST_BYTES}'", "is larger than 16 MiB"),
+    ],
+)
+def test_files_that_nothing_could_take(tmp_path: Path, text: str, says: str) -> None:
+    file = tmp_path / "fliqd.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        config.load(str(file), {})
+    assert says in str(caught.value)
+
+
+def test_a_pipe_is_read_once(tmp_path: Path) -> None:
+    """Nothing comes out of it the second time, and nothing is not what its writer declared."""
+    pipe, kept = tmp_path / "pipe", tmp_path / "kept"
+    kept.write_text("")
+    loaded = config.load(str(kept), {})
+    kept.unlink()
+    os.mkfifo(pipe)
+    pipe.rename(kept)
+    with pytest.raises(ConfigError, match="no regular file"):
+        loaded.again()
 
 
 def test_a_key_outside_its_section_is_sent_home() -> None:

@@ -6,14 +6,17 @@ import re
 import shutil
 import signal
 import sys
+import time
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import click
 import pytest
 
 from fliqd import config as configuration
 from fliqd.api.jobs import TIMES
 from fliqd.cli import errors as cli_errors
-from fliqd.cli.main import INTERRUPTED, PIPE_CLOSED
+from fliqd.cli.main import INTERRUPTED, PIPE_CLOSED, cli
 from fliqd.core.channels import TYPES, ChannelDraft
 from fliqd.core.deliveries import DeliveryStatus
 from fliqd.core.delivery import ErrorCode
@@ -21,12 +24,13 @@ from fliqd.core.drafts import EVENTS, JobDraft
 from fliqd.core.schedule_drafts import ScheduleDraft
 from fliqd.errors import FliqdError
 from tests import cli_reference
-from tests.support import RunningDaemon, Target, process
+from tests.pages import Block, blocks_of, edited, to_run
+from tests.support import FliqdProcess, RunningDaemon, Target, process, until
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(page for page in ROOT.glob("**/*.md") if not {".venv", ".pytest_cache", "build"} & set(page.parts))
 EXIT_CODES = ROOT / "docs/reference/exit-codes.md"
-RUN = [*sorted((ROOT / "docs/how-to").glob("*.md")), EXIT_CODES]
+RUN = [page for page in sorted((ROOT / "docs").glob("**/*.md")) if to_run(page)]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -147,26 +151,129 @@ def the_program(folder: Path) -> Path:
     return folder
 
 
+@dataclass
+class Reader:
+    """Who follows a page with a daemon and a folder of their own; places and waits are not those of the page."""
+
+    folder: Path
+    fliqd: FliqdProcess
+    path: str
+    port: int  # where the page has a target on 8000
+    serves: bool  # the page starts the daemon
+    files: dict[str, str] = field(default_factory=dict)  # as the page has them
+    terminals: list[asyncio.subprocess.Process] = field(default_factory=list)
+
+    def here(self, text: str) -> str:
+        """Return a text of the page as it is meant here."""
+        for theirs, ours in (
+            ("/mnt/nas", str(self.folder / "nas")),
+            ("http://127.0.0.1:3547", self.fliqd.url),
+            ("127.0.0.1:8000", f"127.0.0.1:{self.port}"),
+            ("http.server 8000", f"http.server {self.port}"),
+            ("~/.local/state/fliqd", str(self.fliqd.state_dir)),
+            # Nobody waits for a minute here.
+            ('cron = "* * * * *"', 'every = "1s"\nmisfire_grace = "500ms"'),
+        ):
+            text = text.replace(theirs, ours)
+        return text
+
+    async def follow(self, block: Block) -> None:
+        """Do what the page says next; the daemon is stopped where the page has it stopped."""
+        if block.remark == "edit":
+            file = self.folder / block.detail
+            if block.detail not in self.files:
+                self.files[block.detail] = file.read_text() if file.exists() else ""
+            self.files[block.detail] = edited(self.files[block.detail], block.text)
+            file.write_text(self.here(self.files[block.detail]))
+        elif block.text == "fliqd serve\n":
+            await self._restart()
+        elif block.remark == "another terminal":
+            self.terminals.append(await self._bash(block))
+        else:
+            if "fliqd restore" in block.text:
+                await self.fliqd.kill(signal.SIGTERM)
+            elif not self._runs and not self.serves:
+                await self.fliqd.start()
+            await until(lambda: self._does(block), block.text)
+
+    @property
+    def _runs(self) -> bool:
+        return self.fliqd.process is not None and self.fliqd.process.returncode is None
+
+    async def _restart(self) -> None:
+        if self._runs:
+            await self.fliqd.kill(signal.SIGTERM)
+            back_at = time.time() + 2.5  # a schedule of every second has missed two runs at least
+
+            async def later() -> bool | None:
+                return time.time() >= back_at or None
+
+            await until(later, "the time while it is down")
+        await self.fliqd.start()
+
+    async def _does(self, block: Block) -> bool | None:
+        """Run the block; None when it has not come to what the page shows yet."""
+        shell = await self._bash(block)
+        said, complained = (output.decode() for output in await shell.communicate())
+        if block.remark == "shows" and not all(text in said for text in block.detail.split("|")):
+            return None
+        code = int(block.detail) if block.remark == "ends with" else 0
+        assert shell.returncode == code, (block.text, said, complained)
+        return True
+
+    async def _bash(self, block: Block) -> asyncio.subprocess.Process:
+        kept = self.folder / "variables"
+        kept.touch()
+        script = f"set -a; . {kept}; FLIQD_URL={self.fliqd.url}\n{self.here(block.text)}\nexport -p > {kept}"
+        env = os.environ | {"STATE_DIRECTORY": str(self.fliqd.state_dir), "PATH": self.path}
+        pipe = asyncio.subprocess.PIPE
+        return await asyncio.create_subprocess_exec(
+            "bash", "-euc", script, env=env, cwd=self.folder, stdout=pipe, stderr=pipe, start_new_session=True
+        )
+
+
 @pytest.mark.skipif(shutil.which("curl") is None, reason="a page uses curl")
 @pytest.mark.parametrize("page", RUN, ids=lambda page: page.stem)
-async def test_the_commands_of_a_page(page: Path, tmp_path: Path) -> None:
-    """Block after block, as it stands but for its places; the daemon is stopped where the page has it stopped."""
+async def test_the_commands_of_a_page(page: Path, tmp_path: Path, unused_tcp_port: int) -> None:
+    """Block after block, as it stands but for its places and its waits; see `tests.pages`."""
+    blocks = to_run(page)
     (tmp_path / "nas").mkdir()
-    path = f"{the_program(tmp_path / 'bin')}:{os.environ['PATH']}"
-    async with process(tmp_path / "state") as fliqd:
-        for block in re.findall(r"```sh\n(.*?)```", page.read_text(), re.DOTALL):
-            if "fliqd restore" in block:
-                await fliqd.kill(signal.SIGTERM)
-            elif fliqd.process is None or fliqd.process.returncode is not None:
-                await fliqd.start()
-            script = block.replace("/mnt/nas", str(tmp_path / "nas")).replace("http://127.0.0.1:3547", fliqd.url)
-            env = os.environ | {"STATE_DIRECTORY": str(fliqd.state_dir), "FLIQD_URL": fliqd.url, "PATH": path}
-            shell = await asyncio.create_subprocess_exec(
-                "bash", "-euc", script, env=env, cwd=tmp_path, stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-            )  # fmt: skip
-            said, complained = await shell.communicate()
-            assert shell.returncode == 0, (block, said.decode(), complained.decode())
+    path = f"{the_program(tmp_path / 'bin')}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    serves = any(block.text == "fliqd serve\n" for block in blocks)
+    env = {"FLIQD_CONFIG": str(tmp_path / "fliqd.toml")} if serves else {}
+    async with process(tmp_path / "state", **env) as fliqd:
+        reader = Reader(tmp_path, fliqd, path, unused_tcp_port, serves)
+        try:
+            for block in blocks:
+                await reader.follow(block)
+        finally:
+            for terminal in reader.terminals:
+                os.killpg(terminal.pid, signal.SIGTERM)
+                await terminal.communicate()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_what_is_not_run_says_why(page: Path) -> None:
+    for block in blocks_of(page):
+        assert block.remark in ("", "not run", "another terminal", "edit", "shows", "ends with"), block
+        assert bool(block.remark) == bool(block.detail) or block.remark == "another terminal", block
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_commands_in_the_text_are_commands_of_ours(page: Path) -> None:
+    """Those between backticks: each word of the command, and each option."""
+    for line in re.findall(r"`(?:\.venv/bin/)?fliqd ([a-z][^`]*)`", page.read_text()):
+        command: click.Command = cli
+        words = line.split()
+        while isinstance(command, click.Group) and words:
+            found = command.get_command(click.Context(command), words[0])
+            if found is None:
+                assert words[0] in ("…", "FILE") or words[0].isupper(), line
+                break
+            command = found
+            words.pop(0)
+        options = {name for parameter in command.params for name in parameter.opts} | {"--help", "--version"}
+        assert [word for word in words if word.startswith("--") and word not in options] == [], line
 
 
 async def test_the_dashboards_ask_for_what_there_is(fliqd: RunningDaemon) -> None:

@@ -214,7 +214,7 @@ def item_view(item: Job, *, secrets: bool = True) -> dict[str, Any]:
         "headers": item.headers if secrets else masked(item.headers),
         "body": None if body is None else body.decode(),
         "idempotency_key": item.idempotency_key,
-        "retry_count": max(0, item.attempts - (0 if waits and item.attempts else 1)),
+        "retry_count": max(0, item.attempts - 1) if ended else item.attempts,
         "max_retries": item.max_retries,
         "executions": item.executions,
         "last_error": item.last_error,

@@ -13,9 +13,9 @@ from fliqd.core.drafts import (
     or_default,
     read_fields,
 )
-from fliqd.core.model import ENDS, HELD_MS, Job, OnInterrupt, Source
+from fliqd.core.model import ENDS, HELD_MS, NO_QUEUE, Job, OnInterrupt, Source, lane_of
 from fliqd.core.pacing import Bucket, spend
-from fliqd.core.references import escape, escape_all
+from fliqd.core.references import escape
 from fliqd.core.retry import Backoff
 from fliqd.errors import Problem
 
@@ -57,7 +57,7 @@ class Buffer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     paused_ms: int | None = None
     tokens: float
     tokens_ms: int
-    head_next_ms: int | None = None  # while it is paused: when its first item was due
+    head_next_ms: int | None = None  # when its first item is due, but for the rate and pauses
     completed: int = 0
     failed: int = 0
 
@@ -116,32 +116,32 @@ def released(buffer: Buffer, due_ms: int, now_ms: int) -> tuple[Buffer, int]:
     if buffer.paused_ms is not None or buffer.deleted_ms is not None:
         return msgspec.structs.replace(buffer, head_next_ms=due_ms), HELD_MS
     bucket, next_ms = spend(Bucket(buffer.tokens, buffer.tokens_ms), buffer.rate_limit, max(due_ms, now_ms))
-    return msgspec.structs.replace(buffer, tokens=bucket.tokens, tokens_ms=bucket.at_ms), next_ms
+    return msgspec.structs.replace(buffer, tokens=bucket.tokens, tokens_ms=bucket.at_ms, head_next_ms=due_ms), next_ms
 
 
-def escaped(fields: dict[str, Any]) -> dict[str, Any]:
-    """Return what an item brings as it stays literal, where the file's buffer makes references of its texts."""
-    body = fields.get("body")
-    if body is not None and fields.get("body_is_json"):
-        body = msgspec.json.encode(escape_all(msgspec.json.decode(body)))
-    elif body is not None:
-        body = escape(body.decode()).encode()
-    return {"headers": escape_all(fields.get("headers", {})), "body": body}
+def released_anew(buffer: Buffer, next_ms: int, now_ms: int) -> tuple[Buffer, int]:
+    """Do so for a first item that waits since `next_ms` was its time, after the buffer's pause or rate has changed.
+
+    It gives back the token that it has and never used, or each pause would cost a turn.
+    """
+    if next_ms != HELD_MS:
+        buffer = msgspec.structs.replace(buffer, tokens=buffer.tokens + 1)
+    return released(buffer, now_ms if buffer.head_next_ms is None else buffer.head_next_ms, now_ms)
 
 
 def item_of(buffer: Buffer, *, item_id: str, fields: dict[str, Any], now_ms: int) -> Job:
     """Return a new item; it waits for those before it until the store finds that there are none."""
     taken: dict[str, Any] = {name: getattr(buffer, name) for name in TAKEN}
-    if buffer.has_references:
-        fields = {**fields, **escaped(fields)}
     headers = fields.pop("headers", {})
+    if buffer.has_references:
+        headers = {name: escape(value) for name, value in headers.items()}  # an item's own are literal
     own = {name.lower() for name in headers}
     merged = {name: value for name, value in buffer.headers.items() if name.lower() not in own} | headers
     return Job(
         id=item_id,
         dialect=buffer.id,  # within which idempotency keys are unique
         buffer_id=buffer.id,
-        lane=buffer.host,
+        lane=lane_of(NO_QUEUE, buffer.host),
         headers=merged,
         scheduled_ms=now_ms,
         created_ms=now_ms,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -22,9 +23,8 @@ class Gate:
     name: str
     limit: int
     running: int = 0
-    lanes: int = 0  # that go through it
-    standing: int = 0  # of them, those that have been let to the front and may send next
-    parked: deque[Lane] = field(default_factory=deque)
+    front: dict[Lane, None] = field(default_factory=dict)  # those that have been let to the front and may send next
+    parked: deque[Lane] | None = None  # made when one comes: even an empty one takes 760 bytes
 
     def room(self, now_ms: float) -> int:  # noqa: ARG002 -- a queue's depends on it
         """Return how many more requests may go through."""
@@ -34,12 +34,23 @@ class Gate:
         """Count a request in."""
         self.running += 1
 
+    def park(self, lane: Lane) -> None:
+        """Have a lane wait until this opens."""
+        if self.parked is None:
+            self.parked = deque()
+        self.parked.append(lane)
+
 
 @dataclass(slots=True, eq=False)
 class HostGate(Gate):
     """The slots of a host; `trusted` when it answered when it was last asked."""
 
     trusted: bool = False
+    lanes: int = 0  # that go to it
+    squeezed: bool = False  # it has its share of the slots that are free, and waits for more of them
+
+    def room(self, now_ms: float) -> int:  # noqa: ARG002 -- a queue's depends on it
+        return 0 if self.squeezed else self.limit - self.running
 
 
 @dataclass(slots=True, eq=False)
@@ -49,6 +60,7 @@ class QueueGate(Gate):
     rate: float | None = None  # requests a second
     paused: bool = False
     bucket: Bucket = EMPTY
+    rings_ms: int | None = None  # when it is looked at again for the sake of its rate
 
     def set(self, queue: Queue, now_ms: float, most: int) -> None:
         """Take over the limits of a queue; `most` where it has none for how many are under way."""
@@ -71,9 +83,15 @@ class QueueGate(Gate):
         if self.rate is not None:
             self.bucket = Bucket(filled(self.bucket, self.rate, int(now_ms)) - 1, int(now_ms))
 
-    def opens_ms(self, now_ms: float) -> float | None:
+    def refund(self, now_ms: float) -> None:
+        """Give back what `enter` took of the rate: nothing has left."""
+        if self.rate is not None:
+            self.bucket = Bucket(filled(self.bucket, self.rate, int(now_ms)) + 1, int(now_ms))
+
+    def opens_ms(self, now_ms: float) -> int | None:
         """Return when the rate lets the next one through, None where it is not the rate that it waits for."""
         if self.rate is None or self.paused or self.running >= self.limit:
             return None
         lacks = 1 - filled(self.bucket, self.rate, int(now_ms))
-        return now_ms + max(0.0, lacks / self.rate * 1000)
+        # Later than now, or whoever waits for it would wait no time at all, again and again.
+        return int(now_ms) + max(1, math.ceil(lacks / self.rate * 1000))

@@ -1,8 +1,10 @@
 """Fair shares between lanes: who may send next when slots are free, in memory that stays bounded."""
 
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from itertools import count, islice
 from typing import Final
 
 from fliqd.core.due_heap import DueEntry
@@ -12,6 +14,8 @@ from fliqd.core.queues import Queue
 from fliqd.core.reputation import Reputation
 
 LANE_ROOM: Final = 1_000  # waiting entries a lane keeps in memory; more of them stay in the store
+ALL_ROOM: Final = 100_000  # waiting entries in memory, of all lanes, from which on each keeps a few
+FEW: Final = 32
 SHARE: Final = 2  # a host may have so many times as many under way as slots are free
 
 
@@ -22,7 +26,7 @@ class Lane:
     name: str
     host: HostGate
     queue: QueueGate | None
-    waiting: deque[DueEntry] = field(default_factory=deque)
+    waiting: list[DueEntry] = field(default_factory=list)  # few, or a thousand: an empty deque takes 760 bytes
     running: int = 0
     spilled: tuple[int, int] | None = None  # (due_ms, pk): from here on, due entries were left in the store
     queued: bool = False  # it stands in a round
@@ -41,13 +45,19 @@ class Lanes:
     - A host's limit is halved with each miss in a row, down to one at a time, until it answers.
 
     A lane that cannot move stands before the gate that is closed, its host's or its queue's, and is not looked at
-    until that opens. One with more than `LANE_ROOM` waiting spills: the rest is left to the store and read back when
-    it runs low, so a dead host costs neither memory nor others' time. The quarantine is a lane of one slot.
+    until that opens; it keeps no place at the other. A host that has its share is squeezed, which closes its gate,
+    until more slots are free.
+
+    A lane with more waiting than there is room for spills: the rest is left to the store and read back when it runs
+    low, so a dead host costs neither memory nor others' time. Where all lanes together hold much, each keeps a few.
+    The quarantine is a lane of one slot.
 
     `now_ms` is time that never runs backwards, for the rates of queues.
     """
 
-    def __init__(self, per_host: int, slots: int) -> None:
+    def __init__(self, per_host: int, slots: int, *, room: int = LANE_ROOM, all_room: int = ALL_ROOM) -> None:
+        self._room = room
+        self._all_room = all_room
         self._per_host = per_host
         self._slots = slots
         self._doubtful_slots = max(1, slots // 2)
@@ -55,9 +65,14 @@ class Lanes:
         self._lanes: dict[str, Lane] = {}
         self._hosts: dict[str, HostGate] = {}
         self._queues: dict[str, QueueGate] = {}  # those that have limits
-        self._rounds: dict[bool, deque[Lane]] = {True: deque(), False: deque()}  # by whether their host is trusted
+        # Lanes at the front, by whether their host is trusted; each goes to the end when it has had its turn.
+        self._rounds: dict[bool, OrderedDict[Lane, None]] = {True: OrderedDict(), False: OrderedDict()}
         self._doubtful = 0  # requests under way to hosts that are not trusted
-        self._spilled: set[str] = set()
+        self._rings: list[tuple[int, int, QueueGate]] = []  # a heap of when rates open queues that lanes wait at
+        self._order = count()
+        # Hosts that have their share, by whether they are trusted, the one that came first at the front.
+        self._squeezed: dict[bool, OrderedDict[HostGate, None]] = {True: OrderedDict(), False: OrderedDict()}
+        self._thirsty: OrderedDict[str, None] = OrderedDict()  # lanes that ran low while the store has more
         self.waiting = 0
 
     def limit(self, queue: Queue, now_ms: float) -> None:
@@ -69,7 +84,8 @@ class Lanes:
                 if lane.name != QUARANTINE and _queue_of(lane.name) == queue.name:
                     lane.queue = gate
                     gate.running += lane.running
-                    gate.standing += lane.queued
+                    if lane.queued:
+                        gate.front[lane] = None
         gate.set(queue, now_ms, self._slots)
         self._open(gate, now_ms)
 
@@ -77,7 +93,7 @@ class Lanes:
         """Take in what is due."""
         for entry in entries:
             lane = self._lane(entry.lane)
-            if lane.spilled is not None or len(lane.waiting) >= LANE_ROOM:
+            if lane.spilled is not None or len(lane.waiting) >= self.lane_room:
                 self._spill(lane, entry[:2])
             else:
                 lane.waiting.append(entry)
@@ -86,64 +102,104 @@ class Lanes:
 
     def take(self, free: int, now_ms: float = 0.0) -> list[DueEntry]:
         """Hand out at most `free` entries, one lane after the other; each counts as running from now on."""
-        for gate in self._queues.values():
-            if gate.rate is not None and gate.parked:
-                self._open(gate, now_ms)
+        while self._rings and self._rings[0][0] <= now_ms:
+            self._ring(now_ms)
         taken: list[DueEntry] = []
-        self._take_from(self._rounds[True], free, free, taken, now_ms)
-        room = self._doubtful_slots - self._doubtful
-        self._take_from(self._rounds[False], min(free - len(taken), room), free, taken, now_ms)
+        self._let_go(free, now_ms)
+        # One that stops at a gate lets others stand up that it kept from there.
+        while len(taken) < free:
+            if self._rounds[True] or self._rounds[False]:
+                self._take_from(self._rounds[bool(self._rounds[True])], free, taken, now_ms)
+            elif not self._let_go(free - len(taken), now_ms):
+                break
         return taken
 
-    def opens_ms(self, now_ms: float) -> float | None:
+    def opens_ms(self, now_ms: float) -> int | None:
         """Return when the rate of a queue lets the next one through that waits for it, None for none."""
-        times = (gate.opens_ms(now_ms) for gate in self._queues.values() if gate.parked)
-        return min((at_ms for at_ms in times if at_ms is not None), default=None)
+        while self._rings and self._rings[0][0] != self._rings[0][2].rings_ms:
+            self._ring(now_ms)
+        return self._rings[0][0] if self._rings else None
 
-    def _take_from(self, lanes: deque[Lane], most: int, free: int, taken: list[DueEntry], now_ms: float) -> None:
-        """Take at most `most` from the lanes of a round, until none of them may move."""
-        ends_at, passed = len(taken) + most, 0
-        while passed < len(lanes) and len(taken) < ends_at:
-            lane = lanes.popleft()
-            closed = self._closed(lane, now_ms, others=0)
-            if closed is None and not self._may_move(lane.host, free - len(taken)):
-                lanes.append(lane)
-                passed += 1
-                continue
+    @property
+    def lane_room(self) -> int:
+        """How many waiting entries a lane may keep."""
+        return self._room if self.waiting < self._all_room else min(self._room, FEW)
+
+    def _ring(self, now_ms: float) -> None:
+        """Look at the queue that the heap has first; an entry of a rate that has changed since means nothing."""
+        at_ms, _, gate = heappop(self._rings)
+        if gate.rings_ms == at_ms:
+            gate.rings_ms = None
+            self._open(gate, now_ms)
+
+    def _take_from(self, lanes: OrderedDict[Lane, None], free: int, taken: list[DueEntry], now_ms: float) -> None:
+        """Take from the lanes of a round while slots are free, until none of them may move."""
+        while lanes and len(taken) < free:
+            lane, _ = lanes.popitem(last=False)
             self._step_down(lane)
-            if closed is None:
-                passed = 0
-                taken.append(lane.waiting.popleft())
-                self.waiting -= 1
-                self._run(lane, 1)
-                if lane.queue is not None:
-                    lane.queue.enter(now_ms)
+            if self._closed(lane, now_ms, others=0) is None:
+                if lane.host.running < SHARE * self._share(lane.host, free - len(taken)):
+                    taken.append(lane.waiting.pop(0))
+                    self.waiting -= 1
+                    self._drink(lane)
+                    self._run(lane, 1)
+                    if lane.queue is not None:
+                        lane.queue.enter(now_ms)
+                else:
+                    self._squeeze(lane.host)
             self._stand(lane, now_ms)
             if not lane.queued:
                 self._open_both(lane, now_ms)
 
-    def _may_move(self, host: HostGate, free: int) -> bool:
-        if not host.trusted:
-            free = min(free, self._doubtful_slots - self._doubtful)
-        return host.running < SHARE * free
+    def _share(self, host: HostGate, free: int) -> int:
+        """Return how many of the free slots are there for hosts like this one."""
+        return free if host.trusted else min(free, self._doubtful_slots - self._doubtful)
+
+    def _squeeze(self, host: HostGate) -> None:
+        """Close a host that has its share; a lane of it that stands at the front finds that out in its turn."""
+        host.squeezed = True
+        self._squeezed[host.trusted][host] = None
+
+    def _let_go(self, free: int, now_ms: float) -> bool:
+        """Open hosts that were squeezed and may have more by now, of each kind as many as there are slots for it."""
+        open_again: list[HostGate] = []
+        for trusted, room in ((True, free), (False, min(free, self._doubtful_slots - self._doubtful))):
+            # Those that are passed over have a share of what is under way, so they are few.
+            may = (host for host in self._squeezed[trusted] if host.running < SHARE * room)
+            open_again += islice(may, max(0, room))
+        for host in open_again:
+            self._unsqueeze(host)
+            self._open(host, now_ms)
+        return bool(open_again)
+
+    def _unsqueeze(self, host: HostGate) -> None:
+        if host.squeezed:
+            host.squeezed = False
+            del self._squeezed[host.trusted][host]
 
     def give_back(self, entry: DueEntry, now_ms: float = 0.0) -> None:
         """Put an entry that was taken to the head of its lane: it could not be claimed just now."""
         lane = self._lanes[entry.lane]
-        lane.waiting.appendleft(entry)
+        lane.waiting.insert(0, entry)
         self.waiting += 1
+        self.drop(entry, now_ms)
+
+    def drop(self, entry: DueEntry, now_ms: float = 0.0) -> None:
+        """Note that an entry that was taken has turned out stale: nothing has left for it."""
+        lane = self._lanes[entry.lane]
+        if lane.queue is not None:
+            lane.queue.refund(now_ms)
         self.done(entry.lane, now_ms)
 
     def done(self, name: str, now_ms: float = 0.0) -> None:
-        """Note that a request of a lane is over, or that its entry turned out stale."""
+        """Note that a request of a lane is over."""
         lane = self._lanes[name]
         self._run(lane, -1)
         if lane.queue is not None:
             lane.queue.running -= 1
         self._open_both(lane, now_ms)
         self._stand(lane, now_ms)
-        if not lane.running and not lane.waiting and lane.spilled is None:
-            self._drop(lane)
+        self._forget_idle(lane)
 
     def answered(self, name: str, now_ms: float = 0.0) -> None:
         """Note that the host of a lane has answered."""
@@ -165,6 +221,7 @@ class Lanes:
             return
         trusted = self._reputation.is_trusted(name)
         if trusted != host.trusted:
+            self._unsqueeze(host)
             self._move_round(host)
             self._doubtful += host.running if host.trusted else -host.running
             host.trusted = trusted
@@ -173,21 +230,19 @@ class Lanes:
 
     def _move_round(self, host: HostGate) -> None:
         """Have the lanes of a host change the round they stand in."""
-        stands = self._rounds[host.trusted]
-        for lane in [lane for lane in stands if lane.host is host]:
-            stands.remove(lane)
-            self._rounds[not host.trusted].append(lane)
+        for lane in host.front:
+            del self._rounds[host.trusted][lane]
+            self._rounds[not host.trusted][lane] = None
 
     def thirsty(self) -> tuple[str, tuple[int, int]] | None:
         """Return a lane that ran low while the store has more, with the place to read from.
 
         The lane counts as whole again from this moment, so that what is offered while the store is read is kept.
         """
-        for name in self._spilled:
-            lane = self._lanes[name]
-            if lane.spilled is not None and len(lane.waiting) <= LANE_ROOM // 2:
-                place, lane.spilled = lane.spilled, None
-                self._spilled.discard(name)
+        while self._thirsty:
+            name, _ = self._thirsty.popitem(last=False)
+            place, self._lanes[name].spilled = self._lanes[name].spilled, None
+            if place is not None:
                 return name, place
         return None
 
@@ -199,13 +254,12 @@ class Lanes:
         if rest is not None:
             self._spill(lane, rest)
         self._stand(lane, now_ms)
+        self._forget_idle(lane)
 
     def room(self, name: str, free: int) -> int:
         """Return how many more requests may go out to the host of a lane, of `free` in all."""
         host = self._hosts.get(_host_of(name)) or self._new_host(_host_of(name))
-        if not host.trusted:
-            free = min(free, self._doubtful_slots - self._doubtful)
-        return max(0, min(host.limit, SHARE * free) - host.running)
+        return max(0, min(host.limit, SHARE * self._share(host, free)) - host.running)
 
     def closed_queue(self, name: str, now_ms: float) -> QueueGate | None:
         """Return the gate of a lane's queue if that lets nothing through now."""
@@ -219,16 +273,21 @@ class Lanes:
             host = self._hosts.get(host_name)
             if host is None:
                 host = self._hosts[host_name] = self._new_host(host_name)
+                if not host.trusted and self._squeezed[False]:
+                    self._squeeze(host)  # newcomers wait behind those that were there before
             host.lanes += 1
             queue = None if name == QUARANTINE else self._queues.get(_queue_of(name))
             lane = self._lanes[name] = Lane(name, host, queue)
         return lane
 
-    def _drop(self, lane: Lane) -> None:
+    def _forget_idle(self, lane: Lane) -> None:
         """Forget a lane that nothing is known of, and its host with the last one."""
+        if lane.running or lane.waiting or lane.spilled is not None:
+            return
         del self._lanes[lane.name]
         lane.host.lanes -= 1
         if not lane.host.lanes:
+            self._unsqueeze(lane.host)
             del self._hosts[lane.host.name]
 
     def _new_host(self, name: str) -> HostGate:
@@ -246,12 +305,17 @@ class Lanes:
 
     def _spill(self, lane: Lane, place: tuple[int, int]) -> None:
         lane.spilled = place if lane.spilled is None else min(lane.spilled, place)
-        self._spilled.add(lane.name)
+        self._drink(lane)
+
+    def _drink(self, lane: Lane) -> None:
+        """Have a lane that runs low read more, where the store has more."""
+        if lane.spilled is not None and len(lane.waiting) <= self.lane_room // 2:
+            self._thirsty[lane.name] = None
 
     def _closed(self, lane: Lane, now_ms: float, *, others: int = 1) -> Gate | None:
         """Return the gate that a lane cannot pass now, None for none; with `others`, those at the front go first."""
         for gate in (lane.host, lane.queue):
-            if gate is not None and gate.room(now_ms) <= gate.standing * others:
+            if gate is not None and gate.room(now_ms) <= len(gate.front) * others:
                 return gate
         return None
 
@@ -262,20 +326,21 @@ class Lanes:
         gate = self._closed(lane, now_ms)
         if gate is None:
             lane.queued = True
-            self._rounds[lane.host.trusted].append(lane)
+            self._rounds[lane.host.trusted][lane] = None
             for gate in (lane.host, lane.queue):
                 if gate is not None:
-                    gate.standing += 1
+                    gate.front[lane] = None
         else:
             lane.parked = True
-            gate.parked.append(lane)
+            gate.park(lane)
+            self._set_bell(gate, now_ms)
 
     def _step_down(self, lane: Lane) -> None:
         """Have a lane leave its round; it has been taken out of it."""
         lane.queued = False
         for gate in (lane.host, lane.queue):
             if gate is not None:
-                gate.standing -= 1
+                del gate.front[lane]
 
     def _open_both(self, lane: Lane, now_ms: float) -> None:
         self._open(lane.host, now_ms)
@@ -284,10 +349,23 @@ class Lanes:
 
     def _open(self, gate: Gate, now_ms: float) -> None:
         """Let lanes before a gate go as far as there is room; those that another gate stops stand there then."""
-        while gate.parked and gate.room(now_ms) > gate.standing:
+        while gate.parked and gate.room(now_ms) > len(gate.front):
             lane = gate.parked.popleft()
             lane.parked = False
             self._stand(lane, now_ms)
+        if gate.parked:
+            self._set_bell(gate, now_ms)
+        else:
+            gate.parked = None
+
+    def _set_bell(self, gate: Gate, now_ms: float) -> None:
+        """Have a queue looked at when its rate lets the next one through, where it is its rate that lanes wait for."""
+        if not isinstance(gate, QueueGate):
+            return
+        at_ms = gate.opens_ms(now_ms)
+        if at_ms is not None and (gate.rings_ms is None or at_ms < gate.rings_ms):
+            gate.rings_ms = at_ms
+            heappush(self._rings, (at_ms, next(self._order), gate))
 
 
 def _queue_of(lane: str) -> str:

@@ -62,6 +62,7 @@ class Source(StrEnum):
 # A job that fliqd died with may be what it died of. Such jobs go through one slot of their own, so that their
 # neighbours do not pay, and fail when it dies with them there again and again.
 DEFAULT_QUEUE: Final = "default"
+NO_QUEUE: Final = ""  # of items: a buffer is limited by itself and its host alone
 QUARANTINE: Final = "quarantine"  # no host:port looks like this
 MOST_CRASHES: Final = 3  # the one that led there, and two more are forgiven
 
@@ -129,7 +130,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     source: Source = Source.API
     schedule_id: str | None = None
     slot_ms: int | None = None  # the due time of its schedule; None when it was asked for, or is a replay
-    has_references: bool = False  # the URLs, headers, query and body may hold ${env:…} and ${file:…}
+    has_references: bool = False  # the URLs, headers, query and (but for items) body may hold ${env:…} and ${file:…}
     buffer_id: str | None = None  # of an item
 
     # who is told of it

@@ -15,7 +15,7 @@ from fliqd.clock import Clock
 from fliqd.core.delivery import ErrorCode, Failure, OutgoingRequest, Response
 from fliqd.core.due_heap import DueEntry
 from fliqd.core.gates import QueueGate
-from fliqd.core.lanes import LANE_ROOM, Lanes
+from fliqd.core.lanes import Lanes
 from fliqd.core.model import QUARANTINE, Job, JobStatus
 from fliqd.core.outgoing import outgoing, redirected
 from fliqd.core.queues import Queue
@@ -249,7 +249,7 @@ class Dispatcher:
             if entry.pk in came:
                 came.discard(entry.pk)  # a job may have been offered twice; one entry's slot is enough for it
                 continue
-            self._lanes.done(entry.lane, self._rates_ms())
+            self._lanes.drop(entry, self._rates_ms())
             if entry.due_ms > until_ms:
                 early.append(entry)
         if early:
@@ -281,14 +281,15 @@ class Dispatcher:
     async def _refill(self, lane: str, place: tuple[int, int]) -> None:
         # Up to what has been handed over, even if the clock has been set back since.
         until_ms = max(self._clock.now_ms() + LEAD_MS, self._latest_due_ms)
+        limit = self._lanes.lane_room
         try:
-            entries = await self._store.due_page(start=place, until_ms=until_ms, lane=lane, limit=LANE_ROOM)
+            entries = await self._store.due_page(start=place, until_ms=until_ms, lane=lane, limit=limit)
         except UnavailableError as err:
             log.warning("dispatcher.refill_failed", error=str(err))
             self._lanes.refill(lane, [], rest=place, now_ms=self._rates_ms())
             await asyncio.sleep(BACK_OFF_S)
             return
-        more = len(entries) == LANE_ROOM
+        more = len(entries) == limit
         rest = (entries[-1].due_ms, entries[-1].pk + 1) if more else None
         self._lanes.refill(lane, entries, rest=rest, now_ms=self._rates_ms())
 

@@ -87,6 +87,7 @@ class Janitor:
             log.info("janitor.swept", jobs=deleted, db_bytes=self._store.size_bytes())
         await self._forget_before(now_ms - self._retention.finished_ms)
         await self._tidy(now_ms)
+        await self._finish_deletions()
         oldest_ms = await self._store.oldest_finish_ms()
         self._next_by_age_ms = None if oldest_ms is None else oldest_ms + self._retention.finished_ms
         self._seen_changes = self._store.changes
@@ -105,6 +106,14 @@ class Janitor:
             deleted += count
             await asyncio.sleep(PAUSE_S)
         return deleted
+
+    async def _finish_deletions(self) -> None:
+        """Delete what is left of buffers whose deletion was cut off."""
+        for buffer_id in await self._store.buffers.deleted():
+            rest = True
+            while rest:
+                rest = await self._store.buffers.delete_items(buffer_id)
+                await asyncio.sleep(PAUSE_S)
 
     async def _forget_before(self, before_ms: int) -> None:
         """Delete notes of missed runs, deleted schedules of which nothing is left, and what has been told."""

@@ -10,8 +10,8 @@ from fliqd.clock import Clock
 from fliqd.core import lifecycle
 from fliqd.core.buffers import BUFFER_ORDER, Buffer, BufferDraft, ItemDraft, buffer_fields, item_of
 from fliqd.core.drafts import MAX_KEY, Defaults, content_fields, in_order, told_somewhere, whole_url
-from fliqd.core.headers import check_headers
-from fliqd.core.model import HELD_MS, Execution, Job, JobStatus, Source
+from fliqd.core.headers import check_headers, check_size
+from fliqd.core.model import HELD_MS, NO_QUEUE, Execution, Job, JobStatus, Source, lane_of
 from fliqd.core.pacing import Bucket, filled
 from fliqd.errors import ConflictError, FliqdError, InvalidError, NotFoundError, Problem
 from fliqd.store.base import BufferCounts, Created, Store
@@ -100,10 +100,9 @@ class BufferService:
 
         def change(old: Buffer) -> Buffer:
             new = edited(_own(old), fields, now_ms)
+            _judge(new)
             return with_pause(new, now_ms, paused=paused) if isinstance(paused, bool) else new
 
-        old = await self._buffers.get(buffer_id)
-        _judge(change(old))
         return await self._buffers.change(buffer_id, change, now_ms)
 
     async def pause(self, buffer_id: str) -> Buffer:
@@ -182,7 +181,7 @@ class BufferService:
         failed = await self.item(buffer_id, item_id)
         now_ms = self._clock.now_ms()
         again = lifecycle.replay(failed, new_id=f"item_{self._new_ulid()}", now_ms=now_ms, token_id=failed.token_id)
-        again = msgspec.structs.replace(again, next_attempt_ms=HELD_MS)
+        again = msgspec.structs.replace(again, next_attempt_ms=HELD_MS, lane=lane_of(NO_QUEUE, failed.host))
         return (await self._buffers.push(buffer_id, [again], now_ms))[0].job
 
     def _item(self, buffer: Buffer, asked: AskedItem, now_ms: int, token_id: str | None) -> Job:
@@ -199,16 +198,15 @@ class BufferService:
         if problems:
             raise InvalidError(problems)
         item = item_of(buffer, item_id=f"item_{self._new_ulid()}", fields=fields, now_ms=now_ms)
-        problems += check_headers("headers", item.headers) if not item.has_references else ()
+        # What the references of its buffer make of the headers is only known when they are sent.
+        merged = check_size if item.has_references else check_headers
+        problems += [
+            Problem(wrong.field, f"with those of its buffer: {wrong.problem}")
+            for wrong in merged("headers", item.headers)
+        ]
         if problems:
             raise InvalidError(problems)
         return msgspec.structs.replace(item, token_id=token_id)
-
-    async def sweep(self) -> None:
-        """Delete what is left of buffers whose deletion was cut off."""
-        for buffer_id in await self._buffers.deleted():
-            while await self._buffers.delete_items(buffer_id):
-                pass
 
 
 def edited(old: Buffer, fields: dict[str, Any], now_ms: int) -> Buffer:

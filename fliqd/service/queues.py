@@ -50,7 +50,8 @@ class QueueService:
     async def get(self, name: str) -> tuple[Queue, QueueCounts]:
         """Return a queue; one that nobody has set limits for and that holds nothing is there all the same."""
         _check(name)
-        return next((found for found in await self.all() if found[0].name == name), (bare(name), NOTHING))
+        found, counts = await self._store.queue(name)
+        return found or bare(name), counts
 
     async def put(self, name: str, asked: AskedQueue) -> Queue:
         """Set the limits of a queue: those that the draft leaves out are taken away, but for its pause."""
@@ -62,31 +63,32 @@ class QueueService:
         if problems:
             raise InvalidError(problems)
         now_ms = self._clock.now_ms()
-        old = await self._own(name, now_ms)
-        wanted = msgspec.structs.replace(old, concurrency=None, rate=None, updated_ms=now_ms)
-        wanted = msgspec.structs.replace(wanted, **fields)
         paused = asked.draft.paused
-        return await self._put(with_pause(wanted, now_ms, paused=paused) if isinstance(paused, bool) else wanted)
+
+        def change(old: Queue | None) -> Queue:
+            limits = {"concurrency": None, "rate": None, "updated_ms": now_ms} | fields
+            new = msgspec.structs.replace(_own(old or bare(name, now_ms)), **limits)
+            return with_pause(new, now_ms, paused=paused) if isinstance(paused, bool) else new
+
+        return await self._change(name, change)
 
     async def pause(self, name: str, *, paused: bool) -> Queue:
         """Let no more jobs of it leave, or go on; those that are under way end."""
         _check(name)
         now_ms = self._clock.now_ms()
-        known = {queue.name: queue for queue in await self._store.queues()}
-        return await self._put(with_pause(known.get(name) or bare(name, now_ms), now_ms, paused=paused))
+        return await self._change(name, lambda old: with_pause(old or bare(name, now_ms), now_ms, paused=paused))
 
-    async def _own(self, name: str, now_ms: int) -> Queue:
-        known = {queue.name: queue for queue in await self._store.queues()}
-        queue = known.get(name) or bare(name, now_ms)
-        if queue.source is Source.CONFIG:
-            message = f'the queue "{name}" is declared in the configuration file: change it there and reload'
-            raise ConflictError(message, "managed_by_config")
-        return queue
-
-    async def _put(self, queue: Queue) -> Queue:
-        await self._store.put_queue(queue)
+    async def _change(self, name: str, change: Callable[[Queue | None], Queue]) -> Queue:
+        queue = await self._store.change_queue(name, change)
         self._limit(queue)
         return queue
+
+
+def _own(queue: Queue) -> Queue:
+    if queue.source is Source.CONFIG:
+        message = f'the queue "{queue.name}" is declared in the configuration file: change it there and reload'
+        raise ConflictError(message, "managed_by_config")
+    return queue
 
 
 def bare(name: str, now_ms: int = 0) -> Queue:

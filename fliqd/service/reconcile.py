@@ -26,7 +26,7 @@ from fliqd.core.reconciling import (
 )
 from fliqd.core.schedule import DEFINED, Schedule
 from fliqd.errors import ConflictError
-from fliqd.service.buffers import FULL, BufferService, edited, with_pause
+from fliqd.service.buffers import FULL, edited, with_pause
 from fliqd.service.queues import QueueService, bare
 from fliqd.service.queues import with_pause as queue_with_pause
 from fliqd.service.schedules import ScheduleService, planned, started
@@ -43,7 +43,6 @@ class Reconciler:
         *,
         store: Store,
         schedules: ScheduleService,
-        buffers: BufferService,
         queues: QueueService,
         clock: Clock,
         new_ulid: Callable[[], str],
@@ -52,7 +51,6 @@ class Reconciler:
         self._alerts = store.alerts
         self._lanes = store.buffers
         self._schedules = schedules
-        self._buffers = buffers
         self._queues = queues
         self._clock = clock
         self._new_ulid = new_ulid
@@ -79,7 +77,6 @@ class Reconciler:
                 return changes
             if await self._store.reconcile(self._transaction(changes)):
                 await self._queues.took_over([queue.name for queue in changes.queues.delete])
-                await self._buffers.sweep()
                 return changes
         raise ConflictError("what the file declares changes all the time; try again", "busy")
 

@@ -187,10 +187,10 @@ class Buffers(Protocol):
         """Return every buffer, oldest first."""
 
     async def change(self, buffer_id: str, change: Callable[[Buffer], Buffer], now_ms: int) -> Buffer:
-        """Replace a buffer by `change(buffer)`, in one transaction; its first item is held or let go with a pause.
+        """Replace a buffer by `change(buffer)`, in one transaction; its first item follows its pause and its rate.
 
-        Raises NotFoundError, ConflictError (`name_taken`). One that is deleted sends no more; its items are left to
-        `delete_items`.
+        `change` is pure and may raise. Raises NotFoundError, ConflictError (`name_taken`). One that is deleted sends no
+        more; its items are left to `delete_items`, but for the one under way, which goes when it ends.
         """
 
     async def deleted(self) -> list[str]:
@@ -217,8 +217,11 @@ class Buffers(Protocol):
     async def queue_counts(self) -> dict[str, QueueCounts]:
         """Return how many jobs wait and run, by queue, of those queues that have some."""
 
-    async def put_queue(self, queue: Queue) -> None:
-        """Set the limits of a queue."""
+    async def queue(self, name: str) -> tuple[Queue | None, QueueCounts]:
+        """Return the limits of a queue, None if it has none, and how many jobs of it wait and run."""
+
+    async def change_queue(self, name: str, change: Callable[[Queue | None], Queue]) -> Queue:
+        """Set the limits of a queue to `change(queue)`, read and written in one transaction; it may raise."""
 
 
 class Schedules(Protocol):

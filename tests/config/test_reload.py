@@ -157,6 +157,29 @@ async def test_references_are_looked_up_when_the_request_leaves(
     assert "s3cret" not in str((await fliqd("GET", "/v1/config")).body)
 
 
+@pytest.mark.parametrize(
+    "misspelt", ["Bearer ${evn:BACKUP_TOKEN}", "Bearer ${env:BACKUP_TOKEN", "${BACKUP_TOKEN}", "${"]
+)
+async def test_a_misspelt_reference_is_not_sent_as_it_stands(file: File, target: Target, misspelt: str) -> None:
+    answer = await file.reload(nightly(target.url, f'headers = {{ Authorization = "{misspelt}" }}'))
+    [detail] = answer.body["error"]["details"]
+    assert detail["field"] == "schedules[0].headers.Authorization"
+    assert detail["problem"].startswith("a ${ that is no reference: there are ${env:NAME}")
+
+
+async def test_no_problem_says_what_a_reference_stands_for(file: File, target: Target) -> None:
+    wrong = """
+        timezone = "${env:BACKUP_TOKEN}"
+        overlap = "${env:BACKUP_TOKEN}"
+        headers = { "X-${env:BACKUP_TOKEN}" = "1" }
+    """
+    answer = await file.reload(f'[[schedules]]\nname = "n"\ncron = "0 3 * * *"\nurl = "{target.url}"\n{wrong}')
+    problems = {detail["field"]: detail["problem"] for detail in answer.body["error"]["details"]}
+    assert problems["schedules[0].timezone"] == "'${env:BACKUP_TOKEN}' is not a time zone"
+    assert "${env:BACKUP_TOKEN}" in problems["schedules[0].overlap"]
+    assert "s3cret" not in str(answer.body)
+
+
 async def test_the_api_may_pause_and_run_but_not_edit(file: File, fliqd: RunningDaemon, target: Target) -> None:
     await file.reload(nightly(target.url))
     schedule_id = (await file.schedules())["nightly"]["id"]
@@ -289,7 +312,7 @@ async def test_buffers_and_queues_are_declared_too(file: File, fliqd: RunningDae
     await fliqd("POST", f"{path}/items", {"json": {"literal": "${env:BACKUP_TOKEN}"}})
     [hit] = await target.received(1)
     assert hit.headers["Authorization"] == 'Bearer s3cret-"quoted"'
-    assert hit.body == b'{"literal":"${env:BACKUP_TOKEN}"}'  # what comes over the API is literal
+    assert hit.body == b'{"literal": "${env:BACKUP_TOKEN}"}'  # what comes over the API is literal
     assert (await fliqd("PATCH", path, {"rate_limit": 6})).code == "managed_by_config"
     assert (await fliqd("PUT", "/v1/queues/mail", {"concurrency": 3})).code == "managed_by_config"
     assert (await fliqd("POST", "/v1/queues/mail/pause")).body["paused"] is True

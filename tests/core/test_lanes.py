@@ -1,15 +1,21 @@
 """Fair shares between hosts."""
 
+import sys
 from collections import Counter
+from collections.abc import Callable
 from itertools import count
+from types import FrameType
+from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from fliqd.core.due_heap import DueEntry
-from fliqd.core.lanes import LANE_ROOM, Lanes
+from fliqd.core.lanes import FEW, LANE_ROOM, Lanes
+from fliqd.core.model import lane_of
+from fliqd.core.queues import Queue
 
 
 def entries(host: str, count: int, first_pk: int = 1) -> list[DueEntry]:
@@ -115,33 +121,250 @@ def test_a_host_is_remembered_when_nothing_of_it_waits() -> None:
     assert (shares.room("a", 1_000), len(shares.take(400))) == (1, 1)
 
 
+def a_queue(name: str, **limits: Any) -> Queue:
+    return Queue(name=name, created_ms=0, updated_ms=0, **limits)
+
+
+def test_hosts_that_hang_do_not_stop_the_others_of_their_queue() -> None:
+    """Their jobs came first and cannot go for want of slots for strangers; they keep no place at the queue's gate."""
+    shares = Lanes(per_host=4, slots=8)
+    shares.answered("good")
+    shares.limit(a_queue("mail", concurrency=1), 0)
+    assert hang(shares, 8, 8) == 4
+    shares.offer(entries("mail|dead-0", 1, 8_001) + entries("mail|dead-9", 1, 9_001) + entries("mail|good", 1, 10_001))
+    assert [entry.lane for entry in shares.take(4)] == ["mail|good"]
+    shares.done("mail|good")
+    shares.done("dead-0")
+    assert [entry.lane for entry in shares.take(5)] == ["dead-4"]
+
+
+def test_newcomers_do_not_overtake_strangers_that_wait_for_slots() -> None:
+    shares = Lanes(per_host=1, slots=2)
+    shares.offer(entries("a", 1) + entries("b", 1, 10) + entries("c", 1, 20))
+    order = []
+    for newcomer in "defg":
+        taken = shares.take(2)
+        order += [entry.lane for entry in taken]
+        shares.offer(entries(newcomer, 1, 30))
+        for entry in taken:
+            shares.done(entry.lane)
+    assert order == ["a", "b", "c", "d"]
+
+
+def test_what_turned_out_stale_takes_no_turn_of_a_rate() -> None:
+    shares = Lanes(per_host=9, slots=99)
+    shares.limit(a_queue("sms", rate=1), 0)
+    shares.offer(entries("sms|a", 6))
+    for pk in range(1, 6):
+        [stale] = shares.take(9)
+        assert stale.pk == pk
+        shares.drop(stale)
+    assert [entry.pk for entry in shares.take(9)] == [6]
+    shares.offer(entries("sms|a", 1, 7))
+    assert shares.take(9) == []
+    assert shares.opens_ms(0) == 1_000
+
+
+def test_all_lanes_together_are_bounded() -> None:
+    shares = Lanes(per_host=1, slots=2, all_room=500)
+    for number in range(40):
+        shares.offer(entries(f"host-{number}", 100, number * 1_000))
+    assert shares.waiting <= 500 + 100 + 40 * FEW
+
+
+def work(act: Callable[[], object]) -> int:
+    """Count the lines that are gone through."""
+    lines = 0
+
+    def trace(_frame: FrameType, event: str, _arg: object) -> Any:
+        nonlocal lines
+        lines += event == "line"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        act()
+    finally:
+        sys.settrace(before)
+    return lines
+
+
+def paused_queues(shares: Lanes, number: int) -> None:
+    for each in range(number):
+        shares.limit(a_queue(f"q{each}", paused_ms=1), 0)
+        shares.offer(entries(f"q{each}|a", 1, each))
+
+
+def a_paused_queue(shares: Lanes, number: int) -> None:
+    shares.limit(a_queue("q", paused_ms=1), 0)
+    for each in range(number):
+        shares.offer(entries(f"q|host-{each}", 1, each))
+
+
+def queues_with_rates(shares: Lanes, number: int) -> None:
+    for each in range(number):
+        shares.limit(a_queue(f"q{each}", rate=0.001), 0)
+        shares.offer(entries(f"q{each}|host-{each % 50}", 2, each * 10))
+    while taken := shares.take(40):
+        for entry in taken:
+            shares.done(entry.lane)
+
+
+def queues_of_a_dead_host(shares: Lanes, number: int) -> None:
+    for each in range(number):
+        shares.offer(entries(f"q{each}|dead", 1, each))
+    shares.take(64)
+
+
+def strangers(shares: Lanes, number: int) -> None:
+    for each in range(number):
+        shares.offer(entries(f"host-{each}", 1, each))
+    shares.take(64)
+
+
+@pytest.mark.parametrize(
+    "those_that_cannot_move", [paused_queues, a_paused_queue, queues_with_rates, queues_of_a_dead_host, strangers]
+)
+def test_lanes_that_cannot_move_are_not_looked_at(those_that_cannot_move: Callable[[Lanes, int], None]) -> None:
+    """What it takes to send for one that can is the same, be there forty or a hundred times as many of the others."""
+    lines = []
+    for number in (40, 4_000):
+        shares = Lanes(per_host=8, slots=64)
+        shares.answered("good")
+        those_that_cannot_move(shares, number)
+
+        def send_some(shares: Lanes = shares) -> None:
+            shares.offer(entries("good", 24, 10**6))
+            for _ in range(3):
+                taken = shares.take(16, 5)
+                assert {entry.lane for entry in taken} == {"good"}
+                shares.opens_ms(5)
+                shares.thirsty()
+                for entry in taken:
+                    shares.answered(entry.lane, 5)
+                    shares.done(entry.lane, 5)
+
+        send_some()  # what stood in the way stands aside, once
+        lines.append(work(send_some))
+    assert lines[1] <= lines[0] * 1.2
+
+
+HOSTS = "abc"
+QUEUES = ("default", "mail")
+SLOTS, PER_HOST, ROOM, ALL_ROOM = 12, 6, 8, 40
+
+
+class Bucket:
+    """What the rate of a queue allows, by its definition."""
+
+    def __init__(self, rate: float, now_ms: float) -> None:
+        self.rate, self.at_ms = rate, now_ms
+        self.tokens = max(1.0, rate)
+
+    def fill(self, now_ms: float) -> None:
+        self.tokens = min(max(1.0, self.rate), self.tokens + (now_ms - self.at_ms) / 1000 * self.rate)
+        self.at_ms = now_ms
+
+
 class LanesUnderAttack(RuleBasedStateMachine):
-    """Whatever comes in whatever order: nothing is lost, no limit is broken, and what may move does."""
+    """Whatever comes in whatever order: nothing is lost, no gate is exceeded, and what may move does.
+
+    The model stands for the dispatcher and for the store, which knows everything that waits.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self.slots = 12
-        self.shares = Lanes(per_host=6, slots=self.slots)
+        self.shares = Lanes(per_host=PER_HOST, slots=SLOTS, room=ROOM, all_room=ALL_ROOM)
         self.waiting: set[DueEntry] = set()
         self.running: list[DueEntry] = []
+        self.limits: dict[str, Queue] = {}
+        self.buckets: dict[str, Bucket] = {}
         self.numbers = count(1)
+        self.now_ms = 0
 
-    @rule(host=st.sampled_from("abcd"), number=st.integers(1, 9))
-    def offer(self, host: str, number: int) -> None:
-        new = entries(host, number, next(self.numbers) * 10)
+    @rule(host=st.sampled_from(HOSTS), queue=st.sampled_from(QUEUES), number=st.sampled_from([1, 1, 2, 12]))
+    def offer(self, host: str, queue: str, number: int) -> None:
+        new = entries(lane_of(queue, host), number, next(self.numbers) * 20)
         self.waiting |= set(new)
-        self.shares.offer(new)
+        self.shares.offer(new, self.now_ms)
 
-    @rule()
-    def take(self) -> None:
-        free = self.slots - len(self.running)
-        taken = self.shares.take(free)
-        assert len(taken) <= free
-        assert set(taken) <= self.waiting
-        self.waiting -= set(taken)
-        self.running += taken
-        if not self.running:
-            assert not self.waiting
+    @rule(gone=st.integers(0, 99))
+    def cancel(self, gone: int) -> None:
+        """The lanes may keep an entry of what waits no more."""
+        if self.waiting:
+            self.waiting.discard(sorted(self.waiting)[gone % len(self.waiting)])
+
+    @rule(
+        queue=st.sampled_from(QUEUES),
+        concurrency=st.sampled_from([None, 1, 2, 4]),
+        rate=st.sampled_from([None, 0.5, 1, 3]),
+        paused=st.sampled_from([False, False, True]),
+    )
+    def limit(self, queue: str, concurrency: int | None, rate: float | None, *, paused: bool) -> None:
+        old = self.buckets.pop(queue, None)
+        if rate is not None and old is not None:
+            old.fill(self.now_ms)
+            old.rate = rate
+            self.buckets[queue] = old
+        elif rate is not None:
+            self.buckets[queue] = Bucket(rate, self.now_ms)
+        self.limits[queue] = Queue(
+            name=queue, concurrency=concurrency, rate=rate, paused_ms=1 if paused else None, created_ms=0, updated_ms=0
+        )
+        self.shares.limit(self.limits[queue], self.now_ms)
+
+    @rule(by_ms=st.integers(1, 3_000))
+    def wait(self, by_ms: int) -> None:
+        self.now_ms += by_ms
+
+    @rule(fails=st.sampled_from([False, False, True]))
+    def dispatch(self, *, fails: bool) -> None:
+        """Do what the dispatcher does until it would sleep; then nothing may wait that could go."""
+        while True:
+            taken = self.shares.take(SLOTS - len(self.running), self.now_ms)
+            if fails and taken:
+                for entry in reversed(taken):
+                    self.shares.give_back(entry, self.now_ms)
+                return
+            if taken:
+                self.claim(taken)
+            elif (thirsty := self.shares.thirsty()) is not None:
+                self.refill(*thirsty)
+            else:
+                break
+        free = SLOTS - len(self.running)
+        for lane in {entry.lane for entry in self.waiting}:
+            closed = self.shares.closed_queue(lane, self.now_ms)
+            assert not free or self.shares.room(lane, free) <= 0 or closed is not None, lane
+            if closed is not None and closed.opens_ms(self.now_ms) is not None and free:
+                wakes_ms = self.shares.opens_ms(self.now_ms)
+                assert self.shares.room(lane, free) <= 0 or (wakes_ms is not None and wakes_ms > self.now_ms - 1)
+
+    def claim(self, taken: list[DueEntry]) -> None:
+        assert len(taken) <= SLOTS - len(self.running)
+        for entry in taken:
+            if entry not in self.waiting:
+                self.shares.drop(entry, self.now_ms)
+                continue
+            self.waiting.discard(entry)
+            self.running.append(entry)
+            name = queue_of(entry)
+            limits = self.limits.get(name)
+            if limits is not None:
+                assert limits.paused_ms is None
+                under_way = sum(queue_of(other) == name for other in self.running)
+                assert limits.concurrency is None or under_way <= limits.concurrency
+            if name in self.buckets:
+                self.buckets[name].fill(self.now_ms)
+                self.buckets[name].tokens -= 1
+                assert self.buckets[name].tokens > -1e-6
+
+    def refill(self, lane: str, place: tuple[int, int]) -> None:
+        limit = self.shares.lane_room
+        left = sorted(entry for entry in self.waiting if entry.lane == lane and entry[:2] >= place)
+        rest = (left[limit - 1][0], left[limit - 1][1] + 1) if len(left) >= limit else None
+        self.shares.refill(lane, left[:limit], rest=rest, now_ms=self.now_ms)
 
     @rule(place=st.integers(0, 99), verdict=st.sampled_from(["answered", "missed", "nothing"]))
     def end(self, place: int, verdict: str) -> None:
@@ -149,27 +372,37 @@ class LanesUnderAttack(RuleBasedStateMachine):
             return
         entry = self.running.pop(place % len(self.running))
         if verdict != "nothing":
-            getattr(self.shares, verdict)(entry.lane)
-        self.shares.done(entry.lane)
+            getattr(self.shares, verdict)(entry.lane, self.now_ms)
+        self.shares.done(entry.lane, self.now_ms)
 
     @invariant()
-    def limits_hold(self) -> None:
-        under_way = Counter(entry.lane for entry in self.running)
-        assert all(number <= 6 for number in under_way.values())
-        assert self.shares.waiting == len(self.waiting)
+    def memory_and_hosts_are_bounded(self) -> None:
+        under_way = Counter(entry.lane.rpartition("|")[2] for entry in self.running)
+        assert all(number <= PER_HOST for number in under_way.values())
+        lanes = len(HOSTS) * len(QUEUES)
+        assert self.shares.waiting <= ALL_ROOM + lanes * ROOM * 2
 
     def teardown(self) -> None:
+        for name in QUEUES:
+            self.limit(name, None, None, paused=False)
         while self.running or self.waiting:
-            for entry in self.running:
-                self.shares.done(entry.lane)
-            self.running = []
             before = len(self.waiting)
-            self.take()
+            for entry in self.running:
+                self.shares.done(entry.lane, self.now_ms)
+            self.running = []
+            self.dispatch(fails=False)
             assert len(self.waiting) < before or not before
+        self.dispatch(fails=False)
         assert self.shares._lanes == {}  # noqa: SLF001 -- memory is what this is about
+        assert self.shares._hosts == {}  # noqa: SLF001 -- likewise
+
+
+def queue_of(entry: DueEntry) -> str:
+    return entry.lane.partition("|")[0] if "|" in entry.lane else "default"
 
 
 TestLanesUnderAttack = LanesUnderAttack.TestCase
+TestLanesUnderAttack.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
 
 
 @given(

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sqlite3
 from collections import Counter
 from datetime import timedelta
 from typing import Any
@@ -124,6 +125,52 @@ async def test_the_rate_is_that_of_a_token_bucket(fliqd: RunningDaemon, target: 
         await ended(fliqd, path, number)
 
 
+async def test_a_pause_costs_no_turn(fliqd: RunningDaemon, target: Target, clock: FakeClock) -> None:
+    """However often it stops, what waits for its rate leaves when it would have."""
+    path = await a_buffer(fliqd, target, rate_limit=0.1)
+    await push(fliqd, path, "a", "b")
+    await ended(fliqd, path, 1)
+    for _ in range(5):
+        await fliqd("POST", f"{path}/pause")
+        await fliqd("POST", f"{path}/resume")
+    clock.advance(timedelta(seconds=9.9))
+    assert len(target.hits) == 1
+    clock.advance(timedelta(seconds=0.1))
+    await ended(fliqd, path, 2)
+
+
+async def test_a_new_rate_counts_at_once(fliqd: RunningDaemon, target: Target, clock: FakeClock) -> None:
+    path = await a_buffer(fliqd, target, rate_limit=0.001)
+    await push(fliqd, path, "a", "b", "c")
+    await ended(fliqd, path, 1)
+    assert (await fliqd("PATCH", path, {"rate_limit": 10})).body["rate_limit"] == 10
+    clock.advance(timedelta(seconds=0.1))
+    await ended(fliqd, path, 2)
+    clock.advance(timedelta(seconds=0.1))
+    await ended(fliqd, path, 3)
+
+
+async def test_a_new_rate_shortens_no_wait_for_a_retry(fliqd: RunningDaemon, target: Target, clock: FakeClock) -> None:
+    target.answers += [500]
+    path = await a_buffer(fliqd, target, backoff="linear")
+    [item] = await push(fliqd, path, "a")
+    await waits_again(fliqd, path, item)
+    await fliqd("PATCH", path, {"rate_limit": 7})
+    await fliqd("POST", f"{path}/pause")
+    await fliqd("POST", f"{path}/resume")
+    clock.advance(timedelta(seconds=29))
+    assert (await fliqd("GET", f"{path}/stats")).body["pending"] == 1
+    clock.advance(timedelta(seconds=1))
+    await ended(fliqd, path, 1)
+
+
+async def test_a_buffer_is_no_part_of_the_default_queue(fliqd: RunningDaemon, target: Target) -> None:
+    await fliqd("POST", "/v1/queues/default/pause")
+    path = await a_buffer(fliqd, target)
+    await push(fliqd, path, "a", "b")
+    await ended(fliqd, path, 2)
+
+
 async def test_keys_are_unique_within_a_buffer(fliqd: RunningDaemon, target: Target) -> None:
     path = await a_buffer(fliqd, target)
     other = await a_buffer(fliqd, target, name="other")
@@ -140,6 +187,27 @@ async def test_headers_are_merged_and_the_item_wins(fliqd: RunningDaemon, target
     [hit] = await target.received(1)
     assert (hit.headers["X-A"], hit.headers["X-B"]) == ("item", "buffer")
     assert hit.headers["Content-Type"] == "application/json"
+
+
+async def test_headers_that_are_too_many_together_are_refused(fliqd: RunningDaemon, target: Target) -> None:
+    path = await a_buffer(fliqd, target, headers={f"X-B-{n}": "b" for n in range(60)})
+    answer = await fliqd("POST", f"{path}/items", {"headers": {f"X-I-{n}": "i" for n in range(60)}})
+    assert (answer.status, answer.code) == (400, "invalid_headers")
+    assert "with those of its buffer" in answer.body["error"]["message"]
+    assert (await fliqd("POST", f"{path}/items", {"headers": {f"x-b-{n}": "i" for n in range(60)}})).status == 201
+
+
+async def test_a_page_of_large_items_stays_small(fliqd: RunningDaemon, target: Target) -> None:
+    path = await a_buffer(fliqd, target, paused=True)
+    for number in range(6):
+        await push(fliqd, path, str(number) * 900_000)
+    seen, query = [], "limit=100"
+    while query:
+        page = (await fliqd("GET", f"{path}/items?status=pending&{query}")).body
+        assert len(page["items"]) <= 4
+        seen += [item["body"][0] for item in page["items"]]
+        query = page["next_cursor"] and f"cursor={page['next_cursor']}"
+    assert seen == list("543210")
 
 
 async def test_deleting_takes_the_items_along(fliqd: RunningDaemon, target: Target) -> None:
@@ -159,8 +227,9 @@ async def test_deleting_takes_the_items_along(fliqd: RunningDaemon, target: Targ
     assert len(target.hits) == 1
     await a_buffer(fliqd, target)  # the name is free again
     await fliqd.stop()
-    await fliqd.start()  # deletes what is left
-    assert len((await fliqd("GET", "/v1/buffers")).body["buffers"]) == 1
+    with sqlite3.connect(fliqd.state_dir / "fliqd.db") as plain:
+        assert plain.execute("SELECT (SELECT count(*) FROM job), (SELECT count(*) FROM buffer)").fetchone() == (0, 1)
+    plain.close()
 
 
 async def test_items_are_no_jobs(fliqd: RunningDaemon, target: Target) -> None:

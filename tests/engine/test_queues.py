@@ -102,3 +102,15 @@ async def test_a_job_that_changes_its_queue_changes_its_lane(fliqd: RunningDaemo
     await until(stopped, "the stop at the queue")
     await fliqd("PATCH", f"/v1/jobs/{job['id']}", {"queue": "default"})
     await fliqd.until(job["id"], "success")
+
+
+async def test_changes_made_at_once_do_not_lose_each_other(fliqd: RunningDaemon) -> None:
+    for number in range(1, 9):
+        name = f"/v1/queues/q{number}"
+        await asyncio.gather(
+            fliqd("PUT", name, {"concurrency": number}),
+            fliqd("POST", f"{name}/pause"),
+            fliqd("PUT", name, {"concurrency": number}),
+        )
+        shown = (await fliqd("GET", name)).body
+        assert (shown["concurrency"], shown["paused"]) == (number, True)

@@ -196,6 +196,22 @@ async def test_a_hangup_without_a_terminal_ends_nothing(tmp_path: Path) -> None:
         assert (await fliqd("GET", "/readyz")).status == 200
 
 
+async def test_a_hangup_with_a_file_that_nothing_could_take_ends_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "fliqd.toml"
+    file.write_text("")
+    async with process(tmp_path / "state", FLIQD_CONFIG=str(file)) as fliqd:
+        await fliqd.start()
+        assert fliqd.process is not None
+        file.write_text(f"[[schedules]]\njson{'.a' * 5000} = 1\n")
+        fliqd.process.send_signal(signal.SIGHUP)
+
+        async def told() -> bool | None:
+            return any(event["event"] == "config.refused" for event in fliqd.log) or None
+
+        await until(told, "the word about it")
+        assert (await fliqd("GET", "/readyz")).status == 200
+
+
 @pytest.mark.parametrize(
     ("file", "content", "says"),
     [("signing.secret", "garbage", "signing.secret: expected a secret"), ("token.key", "", "token.key is empty")],

@@ -9,17 +9,18 @@ from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
 
-from fliqd.core.buffers import FIRST_ITEM_PK, Buffer, released
+from fliqd.core.buffers import FIRST_ITEM_PK, Buffer, released, released_anew
 from fliqd.core.due_heap import DueEntry
-from fliqd.core.model import FINAL, HELD_MS, Job, JobStatus
+from fliqd.core.model import DEFAULT_QUEUE, FINAL, HELD_MS, Job, JobStatus
 from fliqd.core.queues import Queue
-from fliqd.errors import ConflictError, NotFoundError
+from fliqd.errors import ConflictError, FliqdError, NotFoundError
 from fliqd.store.base import BufferCounts, Created, Finish, Page, QueueCounts, Reconciliation
 from fliqd.store.sqlite import rows
+from fliqd.store.sqlite.budget import that_fit
 from fliqd.store.sqlite.writer import Transaction, Writer
 
 BEFORE_ALL: Final = (1 << 63) - 1
-DELETE_BATCH: Final = 500  # items a transaction
+DELETE_BATCH: Final = 200  # items a transaction: a create may have to wait for it
 
 
 class Read(Protocol):
@@ -38,6 +39,11 @@ class _Change(NamedTuple):
     buffer_id: str
     change: Callable[[Buffer], Buffer]
     now_ms: int
+
+
+class _QueueChange(NamedTuple):
+    name: str
+    change: Callable[[Queue | None], Queue]
 
 
 class SqliteBuffers:
@@ -95,7 +101,9 @@ class SqliteBuffers:
         answers = []
         for buffer_id in ids:
             gone = tx.rows("items_delete", {"id": buffer_id, "limit": DELETE_BATCH})
-            if not gone:
+            if gone:
+                tx.rows("pages_give_back", ())
+            else:
                 tx.rows("buffer_delete", {"id": buffer_id})
             answers.append(bool(gone))
         return answers
@@ -111,7 +119,7 @@ class SqliteBuffers:
         wanted = {push.buffer_id for push in pushes}
         found = {buffer_id: tx.rows("buffer_by_id", {"id": buffer_id, "deleted_too": False}) for buffer_id in wanted}
         buffers = {buffer_id: rows.buffer(row[0]) for buffer_id, row in found.items() if row}
-        waits = {buffer_id for buffer_id in buffers if tx.rows("items_live", {"id": buffer_id})}
+        waits = {buffer_id for buffer_id in buffers if tx.rows("item_first", {"id": buffer_id})}
         known = _known(tx, [item for push in pushes for item in push.items])
         new: list[Job] = []
         results: list[list[Created] | Exception] = []
@@ -143,10 +151,15 @@ class SqliteBuffers:
 
     async def items(self, buffer_id: str, *, status: JobStatus | None, before_pk: int | None, limit: int) -> Page:
         values = {"id": buffer_id, "before_pk": BEFORE_ALL if before_pk is None else before_pk, "limit": limit + 1}
+        values |= {"status": status and str(status)}
         more = "" if status is None else "AND status = :status"
-        found = await self._read("items_newest_first", {**values, "status": status and str(status)}, more)
-        items = [rows.job(row) for row in found[:limit]]
-        return Page(items, items[-1].pk if len(found) > limit else None)
+        sizes = await self._read("item_sizes_newest_first", values, more)
+        count = that_fit(sizes[:limit])
+        if not count:
+            return Page([], None)
+        last_pk = sizes[count - 1][0]
+        found = await self._read("items_newest_first", values | {"limit": count}, f"AND pk >= {last_pk} {more}")
+        return Page([rows.job(row) for row in found], last_pk if count < len(sizes) else None)
 
     async def counts(self, buffer_id: str) -> BufferCounts:
         found = dict(await self._read("items_counts", {"id": buffer_id}))
@@ -168,12 +181,29 @@ class SqliteBuffers:
         }
         return {name: QueueCounts(some.get("scheduled", 0), some.get("running", 0)) for name, some in counts.items()}
 
-    async def put_queue(self, queue: Queue) -> None:
-        await self._writer.write(self._put_queue, queue)
+    async def queue(self, name: str) -> tuple[Queue | None, QueueCounts]:
+        found = await self._read("queue_by_name", {"name": name})
+        live = (await self.queue_counts())["default"] if name == DEFAULT_QUEUE else await self._queue_counts_of(name)
+        return rows.queue(found[0]) if found else None, live
 
-    def _put_queue(self, tx: Transaction, queues: list[Queue]) -> list[None]:
-        tx.each("queue_put", [rows.queue_values(queue) for queue in queues])
-        return [None] * len(queues)
+    async def _queue_counts_of(self, name: str) -> QueueCounts:
+        found = dict(await self._read("queue_live", {"name": name}))
+        return QueueCounts(found.get("scheduled", 0), found.get("running", 0))
+
+    async def change_queue(self, name: str, change: Callable[[Queue | None], Queue]) -> Queue:
+        return await self._writer.write(self._change_queue, _QueueChange(name, change))
+
+    def _change_queue(self, tx: Transaction, changes: list[_QueueChange]) -> list[Queue | Exception]:
+        return [self._change_one_queue(tx, wanted) for wanted in changes]
+
+    def _change_one_queue(self, tx: Transaction, wanted: _QueueChange) -> Queue | Exception:
+        found = tx.rows("queue_by_name", {"name": wanted.name})
+        try:
+            queue = wanted.change(rows.queue(found[0]) if found else None)
+        except FliqdError as err:
+            return err
+        tx.run("queue_put", rows.queue_values(queue))
+        return queue
 
 
 def differ(tx: Transaction, wanted: Reconciliation) -> bool:
@@ -208,14 +238,17 @@ def _change_one(tx: Transaction, wanted: _Change) -> Buffer | Exception:
     if not found:
         return NotFoundError("buffer", wanted.buffer_id)
     old = rows.buffer(found[0])
-    new = wanted.change(old)
+    try:
+        new = wanted.change(old)
+    except FliqdError as err:
+        return err
     if (taken := _name_taken(tx, new)) is not None:
         return taken
-    stops = new.paused_ms is not None or new.deleted_ms is not None
-    if stops and old.paused_ms is None:
-        new = _hold_head(tx, new)
-    elif not stops and old.paused_ms is not None:
-        new = _let_head_go(tx, new, wanted.now_ms)
+    if any(getattr(new, name) != getattr(old, name) for name in ("paused_ms", "deleted_ms", "rate_limit")):
+        for pk, lane, status, next_ms in tx.rows("item_first", {"id": new.id}):
+            if status == JobStatus.SCHEDULED:
+                new, again_ms = released_anew(new, next_ms, wanted.now_ms)
+                _due(tx, pk, lane, again_ms)
     tx.run("buffer_replace", rows.buffer_values(new))
     return new
 
@@ -224,6 +257,10 @@ def settled(tx: Transaction, end: Finish) -> None:
     """Go on with a buffer after an attempt at its first item: with the next one, or with the same at another time."""
     item, status = end.job, end.settlement.status
     buffer = rows.buffer(tx.rows("buffer_by_id", {"id": item.buffer_id, "deleted_too": True})[0])
+    if buffer.deleted_ms is not None:
+        tx.run("item_delete", (item.pk,))
+        tx.rows("buffer_delete", {"id": buffer.id})  # unless there are more to delete
+        return
     if status in FINAL:
         _go_on(tx, buffer, end.now_ms, completed=status is JobStatus.SUCCESS)
         return
@@ -251,26 +288,6 @@ def _due(tx: Transaction, pk: int, lane: str, next_ms: int) -> None:
     tx.run("item_due", (next_ms, pk))
     if next_ms != HELD_MS:
         tx.due.append(DueEntry(next_ms, pk, lane))
-
-
-def _hold_head(tx: Transaction, buffer: Buffer) -> Buffer:
-    for pk, status, next_ms in tx.rows("items_live", {"id": buffer.id}):
-        if status == "scheduled" and next_ms != HELD_MS:
-            tx.run("item_due", (HELD_MS, pk))
-            return msgspec.structs.replace(buffer, head_next_ms=next_ms)
-    return buffer
-
-
-def _let_head_go(tx: Transaction, buffer: Buffer, now_ms: int) -> Buffer:
-    due_ms = now_ms if buffer.head_next_ms is None else buffer.head_next_ms
-    buffer = msgspec.structs.replace(buffer, head_next_ms=None)
-    live = tx.rows("items_live", {"id": buffer.id})
-    if not live or live[0][1] != "scheduled":
-        return buffer
-    for pk, lane, _ in tx.rows("item_next", {"id": buffer.id}):
-        buffer, next_ms = released(buffer, due_ms, now_ms)
-        _due(tx, pk, lane, next_ms)
-    return buffer
 
 
 def _keep_pace(tx: Transaction, buffer: Buffer, *, completed: int = 0, failed: int = 0) -> None:

@@ -136,7 +136,7 @@ UPDATE execution
 UPDATE job
    SET status = ended.status, owner = NULL, due_ms = NULL, next_attempt_ms = ended.next_attempt_ms,
        finished_ms = ended.finished_ms, updated_ms = ended.updated_ms, attempts = ended.attempts, crashes = 0,
-       lane = CASE queue WHEN 'default' THEN host ELSE queue || '|' || host END,
+       lane = CASE WHEN buffer_id IS NOT NULL THEN '|' || host WHEN queue = 'default' THEN host ELSE queue || '|' || host END,
        started_ms = CASE WHEN job.executions = 1 THEN ended.started_ms ELSE job.started_ms END,
        last_status_code = ended.last_status_code, last_error = ended.last_error
   FROM (WITH ended (pk, executions, owner, status, next_attempt_ms, finished_ms, updated_ms, attempts, started_ms,
@@ -187,6 +187,10 @@ UPDATE job
    AND (executions > 0 OR buffer_id IS NOT NULL)
    AND next_attempt_ms <> scheduled_ms  -- else moved by hand
 RETURNING next_attempt_ms, pk, lane;
+
+-- name: buffers_pull
+-- The same for first items that wait for the end of a pause.
+UPDATE buffer SET head_next_ms = max(:now_ms, head_next_ms - :by_ms) WHERE head_next_ms > :now_ms;
 
 -- name: tokens_all
 SELECT id, name, hash, scopes, created_ms, last_used_ms FROM token ORDER BY id;
@@ -394,9 +398,11 @@ DELETE FROM declared_job WHERE name = ?;
 SELECT job.* FROM json_each(:ids) AS wanted JOIN job ON job.id = wanted.value;
 
 -- name: items_pause
--- Those of paused buffers that a crash has made due.
+-- The first ones of paused buffers, which a crash may have made due.
 UPDATE job SET next_attempt_ms = :held_ms
- WHERE buffer_id IN (SELECT id FROM buffer WHERE paused_ms IS NOT NULL) AND status = 'scheduled' AND next_attempt_ms < :held_ms;
+ WHERE pk IN (SELECT (SELECT pk FROM job WHERE buffer_id = buffer.id AND status = 'scheduled' ORDER BY pk LIMIT 1)
+                FROM buffer WHERE paused_ms IS NOT NULL)
+   AND next_attempt_ms < :held_ms;
 
 -- name: buffer_insert
 INSERT INTO buffer (
@@ -441,13 +447,20 @@ SELECT id FROM buffer WHERE deleted_ms IS NOT NULL;
 -- name: buffer_delete
 DELETE FROM buffer WHERE id = :id AND NOT EXISTS (SELECT 1 FROM job WHERE buffer_id = :id) RETURNING pk;
 
--- name: items_live
--- The first of a buffer's items that has not ended.
-SELECT pk, status, next_attempt_ms FROM job
- WHERE buffer_id = :id AND status IN ('running', 'scheduled') ORDER BY pk LIMIT 1;
+-- name: item_first
+-- The first of a buffer's items that has not ended: the one that runs, else the oldest that waits. Asked for both at once,
+-- SQLite would go through all that have ended.
+SELECT * FROM (SELECT pk, lane, status, next_attempt_ms FROM job WHERE buffer_id = :id AND status = 'running' LIMIT 1)
+ UNION ALL
+SELECT * FROM (SELECT pk, lane, status, next_attempt_ms FROM job WHERE buffer_id = :id AND status = 'scheduled'
+                ORDER BY pk LIMIT 1)
+ LIMIT 1;
 
 -- name: item_next
 SELECT pk, lane, scheduled_ms FROM job WHERE buffer_id = :id AND status = 'scheduled' ORDER BY pk LIMIT 1;
+
+-- name: item_delete
+DELETE FROM job WHERE pk = ?;
 
 -- name: item_due
 UPDATE job SET next_attempt_ms = ? WHERE pk = ? AND status = 'scheduled';
@@ -460,11 +473,17 @@ RETURNING pk;
 -- name: items_counts
 SELECT status, count(*) FROM job WHERE buffer_id = :id AND status IN ('scheduled', 'running') GROUP BY status;
 
+-- name: item_sizes_newest_first
+SELECT pk, coalesce(length(body), 0) FROM job WHERE buffer_id = :id AND pk < :before_pk /* more */ ORDER BY pk DESC LIMIT :limit;
+
 -- name: items_newest_first
 SELECT * FROM job WHERE buffer_id = :id AND pk < :before_pk /* more */ ORDER BY pk DESC LIMIT :limit;
 
 -- name: queues_all
 SELECT name, concurrency, rate, paused_ms, source, created_ms, updated_ms FROM queue ORDER BY name;
+
+-- name: queue_by_name
+SELECT name, concurrency, rate, paused_ms, source, created_ms, updated_ms FROM queue WHERE name = :name;
 
 -- name: queue_put
 INSERT INTO queue (name, concurrency, rate, paused_ms, source, created_ms, updated_ms) VALUES (?, ?, ?, ?, ?, ?, ?)
@@ -478,6 +497,10 @@ DELETE FROM queue WHERE name = ?;
 -- name: queues_live
 SELECT queue, status, count(*) FROM job INDEXED BY job_queue_live
  WHERE queue <> 'default' AND finished_ms IS NULL GROUP BY queue, status;
+
+-- name: queue_live
+SELECT status, count(*) FROM job INDEXED BY job_queue_live
+ WHERE queue = :name AND queue <> 'default' AND finished_ms IS NULL GROUP BY status;
 
 -- name: jobs_live
 SELECT status, count(*) FROM job WHERE status IN ('scheduled', 'running') AND pk < :first_item_pk GROUP BY status;

@@ -32,6 +32,7 @@ from fliqd.errors import ConflictError, FliqdError, NotFoundError, UnavailableEr
 from fliqd.store.base import Counts, Created, Finish, JobFilter, Page, Token
 from fliqd.store.sqlite import buffers, files, filesystem, queries, rows, schedules
 from fliqd.store.sqlite.alerts import SqliteAlerts
+from fliqd.store.sqlite.budget import that_fit
 from fliqd.store.sqlite.buffers import SqliteBuffers
 from fliqd.store.sqlite.lock import StoreLock
 from fliqd.store.sqlite.news import tell_jobs
@@ -43,7 +44,6 @@ from fliqd.store.sqlite.writer import SplitBatchError, Transaction, Writer
 READERS: Final = 2  # a long list on one leaves the other for look-ups
 RECORD_LINGER_S: Final = 0.010  # outcomes wait this long for company; nobody waits for them
 MOST_WAITING: Final = 20_000  # rows before the writer beyond which a create is turned away, rather than all be late
-PAGE_BUDGET: Final = 4 * 1024 * 1024  # bytes of bodies in a page of a list
 PROBE_BYTES: Final = 64 * 1024  # more than an ordinary create needs: where this fits, work can go on
 ROW_BYTES: Final = 1_000  # about what a job takes besides its body, indexes included
 PAGE_BYTES: Final = 4096  # SQLite's default, which our files have
@@ -314,16 +314,11 @@ class SqliteStore:
     async def jobs(self, where: JobFilter, *, before_pk: int | None, limit: int) -> Page:
         values = msgspec.structs.asdict(where)
         more = " ".join(sql for name, sql in FILTERS.items() if values[name] is not None)
-        values |= {"before_pk": FIRST_ITEM_PK if before_pk is None else before_pk, "limit": limit + 1}
+        before_pk = FIRST_ITEM_PK if before_pk is None else min(before_pk, FIRST_ITEM_PK)
+        values |= {"before_pk": before_pk, "limit": limit + 1}
         values["status"] = None if where.status is None else str(where.status)
         sizes = await self._read("job_sizes_newest_first", values, more)
-        room = PAGE_BUDGET
-        count = 0
-        for _, size in sizes[:limit]:
-            room -= size
-            if room < 0 and count:
-                break
-            count += 1
+        count = that_fit(sizes[:limit])
         if not count:
             return Page([], None)
         # What is created meanwhile is newer than the first, and belongs on no page after it.
@@ -519,6 +514,7 @@ class SqliteStore:
             moved = tx.rows("retries_pull", {"by_ms": by_ms, "now_ms": now_ms, "held_ms": HELD_MS})
             tx.due += [rows.due(row) for row in moved]
             tell_jobs(tx, EventType.JOB_UPDATED, [row[1] for row in moved])
+            tx.run("buffers_pull", {"by_ms": by_ms, "now_ms": now_ms})
             counts.append(len(moved))
         return counts
 

@@ -40,7 +40,7 @@ CREATE TABLE buffer (
     paused_ms        INTEGER,
     tokens           REAL    NOT NULL,      -- of the token bucket, at tokens_ms; below zero is what was lent
     tokens_ms        INTEGER NOT NULL,
-    head_next_ms     INTEGER,               -- while it is paused: when its first item was due
+    head_next_ms     INTEGER,               -- when its first item is due, but for the rate and pauses
     completed        INTEGER NOT NULL,      -- items that have ended so; they outlive the items
     failed           INTEGER NOT NULL
 ) STRICT;
