@@ -39,10 +39,11 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
 
 def facts_of(job: Job) -> dict[str, Any]:
     """Return what is told of a job that has failed: Fliq's fields, and its name."""
-    item = job.id.startswith("item_")
+    of_buffer = {} if job.buffer_id is None else {"buffer_id": job.buffer_id}
     return {
-        "resource_type": "buffer_item" if item else "job",
+        "resource_type": "buffer_item" if of_buffer else "job",
         "resource_id": job.id,
+        **of_buffer,
         # What a reference of the configuration file stands for is told to nobody.
         "url": f"{job.url.partition('://')[0]}://{job.host}/" if job.has_references else job.url,
         "method": job.http_method,

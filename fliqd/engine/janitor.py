@@ -97,8 +97,8 @@ class Janitor:
         """Make days of old hours of the statistics, and delete those that are too old."""
         untidy = True
         while untidy:
-            untidy = await self._store.rollups.tidy(now_ms // HOUR_MS)
-            await asyncio.sleep(PAUSE_S)
+            if untidy := await self._store.rollups.tidy(now_ms // HOUR_MS):
+                await asyncio.sleep(PAUSE_S)
 
     async def _delete_before(self, before_ms: int) -> int:
         deleted = 0

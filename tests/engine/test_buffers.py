@@ -262,6 +262,7 @@ async def test_items_tell_what_becomes_of_them_as_jobs_do(fliqd: RunningDaemon, 
         [alert] = await people.received(1)
         document = json.loads(alert.body)
         assert (document["resource_type"], document["resource_id"]) == ("buffer_item", item["id"])
+        assert f"/v1/buffers/{document['buffer_id']}" == path
 
 
 async def test_a_webhook_of_a_buffer_says_to_whom(fliqd: RunningDaemon, target: Target) -> None:

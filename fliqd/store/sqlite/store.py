@@ -455,7 +455,7 @@ class SqliteStore:
                 lane = lane_of(end.job.queue, end.job.host)
                 tx.due.append(DueEntry(end.settlement.next_attempt_ms, end.job.pk, lane))
             if wants(end.job):
-                self.outbox.note(tx, rows.settled(end), answer=rows.answer(end), due_ms=end.started_ms)
+                self.outbox.note(tx, rows.settled(end), answer=rows.answer(end), due_ms=end.now_ms)
         again = [end.job.pk for end in ends if end.settlement.next_attempt_ms is not None]
         tell_jobs(tx, EventType.JOB_RETRYING, again)
         return [True] * len(ends)
