@@ -47,9 +47,8 @@ def add_routes(router: web.UrlDispatcher, prefix: str, clock: Clock) -> None:
         if problems or draft.cron is None:
             raise InvalidError(problems)
         # A thousand runs take up to a tenth of a second to find, which the loop has not.
-        runs, description = await asyncio.to_thread(
-            preview, draft.cron, draft.timezone or "UTC", from_ms=from_ms, count=count
-        )
+        zone = "UTC" if draft.timezone is None else draft.timezone
+        runs, description = await asyncio.to_thread(preview, draft.cron, zone, from_ms=from_ms, count=count)
         return json_response({"runs": [format_time(run) for run in runs], "description": description})
 
     router.add_post(f"{prefix}/cron/preview", show)

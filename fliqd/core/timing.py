@@ -7,12 +7,16 @@ is put off a little, and the slot stays what it was.
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Protocol
+from typing import Final, Protocol
 from zoneinfo import ZoneInfo
 
 from fliqd.core import cron_grammar, interval, occurrences, zones
 from fliqd.core.cron import Cron
+from fliqd.core.durations import LONGEST_MS
 from fliqd.core.occurrences import DstPolicy
+
+# A later slot is none: with the longest jitter its run would be past the year 9999, which no text can say.
+LAST_MS: Final = zones.END_S * 1000 - LONGEST_MS
 
 
 class Rule(Protocol):
@@ -74,7 +78,7 @@ class Timing:
     def next_after(self, after_ms: int) -> int | None:
         """Return the first slot strictly after `after_ms`, None for none."""
         slot_ms = self.rule.next_after(self._from(after_ms))
-        return None if slot_ms is None or slot_ms > self._to(slot_ms) else slot_ms
+        return None if slot_ms is None or slot_ms > self._to(LAST_MS) else slot_ms
 
     def latest(self, until_ms: int) -> int | None:
         """Return the last slot at or before `until_ms`, None for none."""

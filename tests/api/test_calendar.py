@@ -35,6 +35,7 @@ async def test_from_now_in_utc_five_of_them(fliqd: RunningDaemon) -> None:
         ({"cron": 5}, "invalid_cron", "text"),
         ({"cron": "* * * * *", "timezone": "Europe/Berlim"}, "invalid_timezone", "Europe/Berlin"),
         ({"cron": "* * * * *", "timezone": "../etc/passwd"}, "invalid_timezone", "zone"),
+        ({"cron": "* * * * *", "timezone": ""}, "invalid_timezone", "zone"),
         ({"cron": "* * * * *", "count": 0}, "invalid_count", "1 to 1000"),
         ({"cron": "* * * * *", "count": 1001}, "invalid_count", "1 to 1000"),
         ({"cron": "* * * * *", "from": "2027-03-25T07:00:00"}, "invalid_from", "offset"),

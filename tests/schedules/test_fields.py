@@ -141,6 +141,12 @@ REFUSALS: list[tuple[dict[str, Any], str, str]] = [
     ({"every": "1h", "starts_at": "tomorrow"}, "invalid_starts_at", "RFC 3339"),
     ({"every": "1h", "starts_at": "2027-03-01T12:00:00"}, "invalid_starts_at", "offset"),
     ({"every": "1h", "ends_at": 1803902400}, "invalid_ends_at", "expected a text"),
+    ({"every": "1h", "starts_at": "9999-12-31T23:59:59Z"}, "invalid_starts_at", "no run comes after"),
+    (
+        {"cron": "59 23 31 12 *", "starts_at": "9999-12-31T00:00:00Z", "jitter": "30d"},
+        "invalid_starts_at",
+        "no run comes after",
+    ),
     ({"every": "1h", "ends_at": "2027-03-01T12:59:59Z"}, "invalid_ends_at", "no run comes between now and"),
     ({"every": "1h", "ends_at": "2026-01-01T00:00:00Z"}, "invalid_ends_at", "no run comes"),
     ({"cron": "0 3 * * *", "ends_at": "2027-03-02T02:59:59Z"}, "invalid_ends_at", "no run comes"),
@@ -199,6 +205,14 @@ async def test_what_is_refused(fliqd: RunningDaemon) -> None:
         assert (answer.status, answer.code) == (400, code), (asked, answer.body)
         assert says in answer.body["error"]["message"], asked
     assert (await fliqd("GET", "/v1/schedules")).body == {"schedules": [], "next_cursor": None}
+
+
+async def test_the_last_runs_there_are(fliqd: RunningDaemon, schedules: Schedules) -> None:
+    """A thousand runs ten years apart do not fit into the years that can be written down."""
+    schedule_id = await schedules.create(every="3650d", jitter="3000d")
+    runs = (await fliqd("GET", f"/v1/schedules/{schedule_id}/next?count=1000")).body["runs"]
+    assert len(runs) < 800
+    assert runs[-1] > "9880"
 
 
 async def test_a_change_is_judged_as_a_create_is(schedules: Schedules) -> None:
