@@ -3,6 +3,7 @@
 import asyncio
 import os
 import re
+import runpy
 import shutil
 import signal
 import sys
@@ -29,6 +30,13 @@ from tests.support import FliqdProcess, RunningDaemon, Target, process, until
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(page for page in ROOT.glob("**/*.md") if not {".venv", ".pytest_cache", "build"} & set(page.parts))
+PROXY = ROOT / "docs/how-to/behind-a-proxy.md"
+SECRETS = ROOT / "docs/how-to/secrets.md"
+GUIDES = [
+    page
+    for page in sorted((ROOT / "docs").glob("**/*.md"))
+    if any(block.language == "toml" for block in blocks_of(page))
+]
 EXIT_CODES = ROOT / "docs/reference/exit-codes.md"
 RUN = [page for page in sorted((ROOT / "docs").glob("**/*.md")) if to_run(page)]
 
@@ -104,6 +112,17 @@ def test_the_entries_on_the_pages_are_right(tmp_path: Path, text: str) -> None:
     file.write_text(text.replace("/run/credentials/fliqd.service/slack-url", str(secret)))
     config = configuration.load(str(file), {"BACKUP_TOKEN": "t"})
     assert config.declared.schedules[0].schedule.name == "nightly-backup"
+
+
+@pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.stem)
+def test_the_configuration_on_the_pages_is_right(page: Path, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("whsec_c2VjcmV0\n")
+    for block in blocks_of(page):
+        if block.language == "toml" and block.remark != "not run" and "[" in block.text:
+            file = tmp_path / "fliqd.toml"
+            file.write_text(re.sub(r"/run/credentials/fliqd.service/[\w-]+", str(secret), block.text))
+            configuration.load(str(file), {"BACKUP_TOKEN": "t"})
 
 
 async def test_the_file_of_the_readme_is_applied(tmp_path: Path) -> None:
@@ -274,6 +293,76 @@ def test_commands_in_the_text_are_commands_of_ours(page: Path) -> None:
             words.pop(0)
         options = {name for parameter in command.params for name in parameter.opts} | {"--help", "--version"}
         assert [word for word in words if word.startswith("--") and word not in options] == [], line
+
+
+async def test_the_samples_that_verify_signatures(target: Target, tmp_path: Path) -> None:
+    file = tmp_path / "samples.py"
+    file.write_text("\n".join(block.text for block in blocks_of(SECRETS) if block.language == "python"))
+    samples = runpy.run_path(str(file))
+    async with process(tmp_path / "state") as fliqd:
+        await fliqd.start()
+        await fliqd.create(url=target.url, query={"a": "b c"}, json={"kind": "full"}, delay=0)
+        [hit] = await target.received(1)
+    secret = (fliqd.state_dir / "signing.secret").read_text().strip()
+    url = target.url.removesuffix("/hook") + hit.path
+    assert "?a=" in url
+    assert samples["is_from_fliqd"](secret, dict(hit.headers), hit.body)
+    assert not samples["is_from_fliqd"](secret, dict(hit.headers), hit.body + b" ")
+    assert samples["is_signed"](secret, hit.method, url, dict(hit.headers), hit.body)
+    assert not samples["is_signed"](secret, hit.method, url + "&c=d", dict(hit.headers), hit.body)
+    assert not samples["is_signed"](secret, hit.method, url, {}, hit.body)
+    late = dict(hit.headers) | {"X-Fliq-Timestamp": str(int(time.time()) - 301)}
+    assert not samples["is_signed"](secret, hit.method, url, late, hit.body)
+
+
+@pytest.mark.skipif(not all(map(shutil.which, ("nginx", "openssl", "curl"))), reason="needs nginx, openssl and curl")
+@pytest.mark.parametrize("end", [";", "/;"], ids=["passes the path on", "cuts it off"])
+async def test_nginx_as_the_page_sets_it_up(tmp_path: Path, unused_tcp_port: int, end: str) -> None:
+    """Its server block, word for word but for its places: TLS, a name, and a path."""
+    blocks = blocks_of(PROXY)
+    file = tmp_path / "fliqd.toml"
+    file.write_text(next(block.text for block in blocks if block.language == "toml"))
+    server = next(block.text for block in blocks if block.language == "nginx")
+    key = ("-keyout", tmp_path / "nas.lan.key", "-out", tmp_path / "nas.lan.pem", "-subj", "/CN=nas.lan")
+    names = ("-addext", "subjectAltName=DNS:nas.lan")
+    await said_by("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", *key, *names)
+    async with process(tmp_path / "state", FLIQD_CONFIG=str(file)) as fliqd:
+        await fliqd.start()
+        for theirs, ours in (
+            ("listen 443", f"listen 127.0.0.1:{unused_tcp_port}"),
+            ("/etc/ssl", str(tmp_path)),
+            ("http://127.0.0.1:3547;", fliqd.url + end),
+        ):
+            assert theirs in server
+            server = server.replace(theirs, ours)
+        places = [
+            f"{kind}_temp_path {tmp_path}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        ]
+        conf = tmp_path / "nginx.conf"
+        outside = f"daemon off; pid {tmp_path}/pid; error_log stderr; events {{}}"
+        conf.write_text(f"{outside} http {{ access_log off; {' '.join(places)} {server} }}")
+        nginx = await asyncio.create_subprocess_exec("nginx", "-e", "stderr", "-c", conf)
+
+        async def answer(name: str) -> str | None:
+            there = ("--cacert", tmp_path / "nas.lan.pem", "--connect-to", f"::127.0.0.1:{unused_tcp_port}")
+            token = f"Authorization: Bearer {fliqd.token}"
+            url = f"https://nas.lan:{unused_tcp_port}/fliqd/v1/summary"
+            return await said_by("curl", "-s", *there, "-H", token, "-H", f"Host: {name}", url) or None
+
+        try:
+            assert '"status":"ok"' in await until(lambda: answer("nas.lan"), "an answer through nginx")
+            assert "misdirected_request" in await until(lambda: answer("other.lan"), "another")
+        finally:
+            nginx.terminate()
+            await nginx.wait()
+
+
+async def said_by(*command: str | Path) -> str:
+    program = await asyncio.create_subprocess_exec(
+        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
+    )
+    said, _ = await program.communicate()
+    return said.decode()
 
 
 async def test_the_dashboards_ask_for_what_there_is(fliqd: RunningDaemon) -> None:
