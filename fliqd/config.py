@@ -49,6 +49,11 @@ class Config:
         """Return the store's file; a relative path is under the state directory."""
         return self.state_dir / self.settings.store.path
 
+    @property
+    def where(self) -> str | None:
+        """Return the file's whole path, which says the same to somebody in another directory."""
+        return None if self.file is None else str(self.file.absolute())
+
     def again(self, text: str | None = None) -> "Config":
         """Read the configuration anew, or `text` in its place; raise ConfigError. A file that is gone is an error."""
         if text is not None:

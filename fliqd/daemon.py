@@ -246,7 +246,7 @@ class Daemon:
             loop=loop.name(),
             listen=self.urls,
             store=str(self._config.store_path),
-            config=str(self._config.file) if self._config.file else None,
+            config=self._config.where,
             pid=os.getpid(),
         )
 
@@ -339,7 +339,7 @@ class Daemon:
                 "bytes": self._store.size_bytes(),
                 "sqlite_version": sqlite3.sqlite_version,
             },
-            "config": str(self._config.file) if self._config.file else None,
+            "config": self._config.where,
         }
 
     def _next_due_ms(self) -> int | None:

@@ -58,7 +58,7 @@ class Reloading:
                 raise
             self._config = config
             self._use(config.settings)
-            outcome = Outcome(_name(config), changes, self._restart_needed(config))
+            outcome = Outcome(config.where, changes, self._restart_needed(config))
             _tell(changes, restart_needed=outcome.restart_needed)
             return outcome
 
@@ -66,12 +66,12 @@ class Reloading:
         """Return what a reload would do, of the file or of `text` in its place; raise ConfigError."""
         config = await asyncio.to_thread(self._config.again, text)
         changes = await self._reconciler.changes(config.declared) if config.file or text is not None else Changes()
-        return Outcome(_name(config), changes, self._restart_needed(config))
+        return Outcome(config.where, changes, self._restart_needed(config))
 
     @property
     def file(self) -> str | None:
         """The file in effect."""
-        return _name(self._config)
+        return self._config.where
 
     def settings(self) -> Sequence[Shown]:
         """Return the settings in effect: those of the start, but for what a reload changes."""
@@ -103,10 +103,6 @@ class Reloading:
             if getattr(getattr(old, section), key) != getattr(getattr(new, section), key)
             and not f"{section}.{key}".startswith(LIVE)
         ]
-
-
-def _name(config: Config) -> str | None:
-    return None if config.file is None else str(config.file)
 
 
 def _tell(changes: Changes, **more: Any) -> None:

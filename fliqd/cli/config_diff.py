@@ -34,7 +34,7 @@ def diff(client: Client, file: str | None, output: str) -> None:
     """
     body = None if file is None else json.dumps({"config": _text(Path(file))}).encode()
     document = _asked(client, "/config/diff", body)
-    _show(document, output, "nothing would change")
+    _show(document, output, "nothing would change", file)
     if any(document[what] for what in MARKS):
         raise click.exceptions.Exit(1)
 
@@ -57,7 +57,7 @@ def _asked(client: Client, path: str, body: bytes | None) -> dict[str, Any]:
     return document
 
 
-def _show(document: dict[str, Any], output: str, nothing: str) -> None:
+def _show(document: dict[str, Any], output: str, nothing: str, file: str | None = None) -> None:
     if output != TABLE:
         show_document(document, output)
         return
@@ -65,7 +65,8 @@ def _show(document: dict[str, Any], output: str, nothing: str) -> None:
     for line in lines:
         write(f"{line}\n")
     if not lines:
-        say(f"{nothing}: {document['unchanged']} entries are as {document['file'] or 'the file'} declares them")
+        count, declares = document["unchanged"], f"as {file or document['file'] or 'the file'} declares"
+        say(f"{nothing}: 1 entry is {declares} it" if count == 1 else f"{nothing}: {count} entries are {declares} them")
     for note in document["notes"]:
         say(f"note: {note}")
     if document["restart_needed"]:

@@ -123,7 +123,13 @@ def _explain(body: bytes, kind: type[D]) -> tuple[D, list[Problem]]:
 
 def _in_words(error: str, raw: bytes, kind: object) -> str:
     """Put msgspec's complaint about a field of type `kind` into words."""
-    choices = next((get_args(part) for part in get_args(kind) if get_origin(part) is Literal), None)
+    within = re.fullmatch(r"Invalid enum value .* at `\$\.(\w+)`", error, re.DOTALL)
+    parts = (kind, *get_args(kind))
+    struct = next((part for part in parts if isinstance(part, type) and issubclass(part, msgspec.Struct)), None)
+    if within and struct:
+        member = {field.encode_name: field.type for field in msgspec.structs.fields(struct)}[within[1]]
+        return f"{within[1]}: {_in_words('Invalid enum value', raw, member)}"
+    choices = next((get_args(part) for part in parts if get_origin(part) is Literal), None)
     match = _EXPECTED.match(error)
     if choices is not None and "enum value" in error:
         return f"expected {', '.join(choices[:-1])} or {choices[-1]}, got {_shown(raw)}"

@@ -42,9 +42,13 @@ def test_diff_says_what_would_change_and_apply_does_it(daemon: Daemon, file: Pat
     assert daemon("config", "diff", "-o", "json").json["deleted"] == [{"kind": "schedule", "name": "nightly"}]
 
 
-def test_diff_of_another_file(daemon: Daemon, tmp_path: Path) -> None:
-    (tmp_path / "other.toml").write_text(NIGHTLY)
-    assert daemon("config", "diff", str(tmp_path / "other.toml")).out == "+ schedule nightly\n"
+def test_diff_of_another_file(daemon: Daemon, file: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.toml"
+    other.write_text(NIGHTLY)
+    assert daemon("config", "diff", str(other)).out == "+ schedule nightly\n"
+    file.write_text(file.read_text() + NIGHTLY)
+    daemon("config", "apply")
+    assert f"nothing would change: 1 entry is as {other} declares it\n" in daemon("config", "diff", str(other)).err
 
 
 def test_a_wrong_file_is_refused_with_every_problem_and_78(daemon: Daemon, file: Path) -> None:
