@@ -116,17 +116,16 @@ def test_the_entries_on_the_pages_are_right(tmp_path: Path, text: str) -> None:
 
 @pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.stem)
 def test_the_configuration_on_the_pages_is_right(page: Path, tmp_path: Path) -> None:
-    credentials = {"slack-url": "https://hooks.slack.com/services/x\n"}
-
-    def credential(match: re.Match[str]) -> str:
-        secret = tmp_path / match[1]
-        secret.write_text(credentials.get(match[1], "whsec_c2VjcmV0\n"))
-        return str(secret)
-
+    for name, secret in (
+        ("slack-url", "https://hooks.slack.com/services/x"),
+        ("my-signing-secret", "whsec_c2VjcmV0"),
+        ("report-key", "k"),
+    ):
+        (tmp_path / name).write_text(f"{secret}\n")
     for block in blocks_of(page):
         if block.language == "toml" and block.remark != "not run" and "[" in block.text:
             file = tmp_path / "fliqd.toml"
-            file.write_text(re.sub(r"/run/credentials/fliqd.service/([\w-]+)", credential, block.text))
+            file.write_text(block.text.replace("/run/credentials/fliqd.service", str(tmp_path)))
             configuration.load(str(file), {"BACKUP_TOKEN": "t"})
 
 
@@ -183,6 +182,7 @@ class Reader:
     fliqd: FliqdProcess
     path: str
     port: int  # where the page has a target on 8000
+    phone: str  # what alerts go to
     serves: bool  # the page starts the daemon
     files: dict[str, str] = field(default_factory=dict)  # as the page has them
     terminals: list[asyncio.subprocess.Process] = field(default_factory=list)
@@ -194,6 +194,7 @@ class Reader:
             ("http://127.0.0.1:3547", self.fliqd.url),
             ("127.0.0.1:8000", f"127.0.0.1:{self.port}"),
             ("http.server 8000", f"http.server {self.port}"),
+            ("https://ntfy.sh", self.phone),
             ("~/.local/state/fliqd", str(self.fliqd.state_dir)),
             # Nobody waits for a minute here.
             ('cron = "* * * * *"', 'every = "1s"\nmisfire_grace = "500ms"'),
@@ -258,18 +259,21 @@ class Reader:
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="a page uses curl")
 @pytest.mark.parametrize("page", RUN, ids=lambda page: page.stem)
-async def test_the_commands_of_a_page(page: Path, tmp_path: Path, unused_tcp_port: int) -> None:
+async def test_the_commands_of_a_page(page: Path, tmp_path: Path, target: Target, unused_tcp_port: int) -> None:
     """Block after block, as it stands but for its places and its waits; see `tests.pages`."""
     blocks = to_run(page)
     (tmp_path / "nas").mkdir()
     path = f"{the_program(tmp_path / 'bin')}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    phone = target.url.removesuffix("/hook")
     serves = any(block.text == "fliqd serve\n" for block in blocks)
     env = {"FLIQD_CONFIG": str(tmp_path / "fliqd.toml")} if serves else {}
     async with process(tmp_path / "state", **env) as fliqd:
-        reader = Reader(tmp_path, fliqd, path, unused_tcp_port, serves)
+        reader = Reader(tmp_path, fliqd, path, unused_tcp_port, phone, serves)
         try:
             for block in blocks:
                 await reader.follow(block)
+            alerts = sum("alerts test" in block.text or "/nothing" in block.text for block in blocks)
+            assert len(await target.received(alerts)) >= alerts
         finally:
             for terminal in reader.terminals:
                 os.killpg(terminal.pid, signal.SIGTERM)
