@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections import deque
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Final
 
 from fliqd.core.pacing import Bucket, filled
@@ -24,7 +24,10 @@ class Gate:
     limit: int
     running: int = 0
     front: dict[Lane, None] = field(default_factory=dict)  # those that have been let to the front and may send next
-    parked: deque[Lane] | None = None  # made when one comes: even an empty one takes 760 bytes
+    waiting: int = 0  # lanes that stand before it
+    # They, as a heap: those with the fewest requests under way go first, so that one whose requests hang does not get
+    # hold of every place. An entry whose number is not the lane's ticket means nothing any more.
+    parked: list[tuple[int, int, Lane]] = field(default_factory=list)
 
     def room(self, now_ms: float) -> int:  # noqa: ARG002 -- a queue's depends on it
         """Return how many more requests may go through."""
@@ -34,11 +37,20 @@ class Gate:
         """Count a request in."""
         self.running += 1
 
-    def park(self, lane: Lane) -> None:
-        """Have a lane wait until this opens."""
-        if self.parked is None:
-            self.parked = deque()
-        self.parked.append(lane)
+    def park(self, lane: Lane, ticket: int) -> None:
+        """Have a lane wait until this opens; tickets are numbers in order. One that waits already gets a new place."""
+        self.waiting += lane.parked is None
+        lane.parked, lane.ticket = self, ticket
+        heappush(self.parked, (lane.running, ticket, lane))
+
+    def unpark(self) -> Lane:
+        """Return the lane that is the next; there must be one."""
+        while True:
+            _, ticket, lane = heappop(self.parked)
+            if lane.parked is self and lane.ticket == ticket:
+                lane.parked = None
+                self.waiting -= 1
+                return lane
 
 
 @dataclass(slots=True, eq=False)

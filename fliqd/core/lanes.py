@@ -30,7 +30,8 @@ class Lane:
     running: int = 0
     spilled: tuple[int, int] | None = None  # (due_ms, pk): from here on, due entries were left in the store
     queued: bool = False  # it stands in a round
-    parked: bool = False  # it stands before a gate
+    parked: Gate | None = None  # that it stands before
+    ticket: int = 0
 
 
 class Lanes:
@@ -197,9 +198,19 @@ class Lanes:
         self._run(lane, -1)
         if lane.queue is not None:
             lane.queue.running -= 1
+        if lane.parked is not None:
+            lane.parked.park(lane, next(self._order))
         self._open_both(lane, now_ms)
         self._stand(lane, now_ms)
         self._forget_idle(lane)
+
+    def may_be_followed(self, name: str, free: int) -> bool:
+        """Tell whether the slot of a request that ends may go to another one of its lane, past all that wait."""
+        lane = self._lanes[name]
+        host = lane.host
+        if free <= 0 or lane.waiting or lane.spilled is not None or host.front or host.waiting or host.squeezed:
+            return False
+        return host.running <= min(host.limit, SHARE * self._share(host, free + 1))
 
     def answered(self, name: str, now_ms: float = 0.0) -> None:
         """Note that the host of a lane has answered."""
@@ -321,7 +332,7 @@ class Lanes:
 
     def _stand(self, lane: Lane, now_ms: float) -> None:
         """Have a lane stand where it belongs: in a round, before a closed gate, or nowhere."""
-        if not lane.waiting or lane.queued or lane.parked:
+        if not lane.waiting or lane.queued or lane.parked is not None:
             return
         gate = self._closed(lane, now_ms)
         if gate is None:
@@ -331,8 +342,7 @@ class Lanes:
                 if gate is not None:
                     gate.front[lane] = None
         else:
-            lane.parked = True
-            gate.park(lane)
+            gate.park(lane, next(self._order))
             self._set_bell(gate, now_ms)
 
     def _step_down(self, lane: Lane) -> None:
@@ -349,14 +359,10 @@ class Lanes:
 
     def _open(self, gate: Gate, now_ms: float) -> None:
         """Let lanes before a gate go as far as there is room; those that another gate stops stand there then."""
-        while gate.parked and gate.room(now_ms) > len(gate.front):
-            lane = gate.parked.popleft()
-            lane.parked = False
-            self._stand(lane, now_ms)
-        if gate.parked:
+        while gate.waiting and gate.room(now_ms) > len(gate.front):
+            self._stand(gate.unpark(), now_ms)
+        if gate.waiting:
             self._set_bell(gate, now_ms)
-        else:
-            gate.parked = None
 
     def _set_bell(self, gate: Gate, now_ms: float) -> None:
         """Have a queue looked at when its rate lets the next one through, where it is its rate that lanes wait for."""

@@ -1,15 +1,16 @@
 """Sees the outcomes of attempts onto the disk, those that come together in one transaction."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import msgspec
 import structlog
 
+from fliqd.core.model import Job
 from fliqd.engine.tally import Tally
 from fliqd.errors import FliqdError, UnavailableError
-from fliqd.store.base import Finish, Store
+from fliqd.store.base import Finish, Recorded, Store
 
 log = structlog.get_logger()
 
@@ -22,6 +23,7 @@ BACK_OFF_S: Final = 1.0  # after the store could not write, before it is asked a
 class Recorder:
     """Takes outcomes one by one and tells `on_recorded` once they are on disk, or can never be.
 
+    It is told of items too, by the pk of the one before, that were claimed when that one's end was written.
     While there is no room on the disk they are kept and tried again; the slots that they hold bound how many.
     """
 
@@ -30,7 +32,7 @@ class Recorder:
         store: Store,
         *,
         tally: Tally,
-        on_recorded: Callable[[Sequence[Finish]], None],
+        on_recorded: Callable[[Sequence[Finish], Mapping[int, Job]], None],
         on_crash: Callable[[Exception], None],
     ) -> None:
         self._store = store
@@ -79,27 +81,35 @@ class Recorder:
 
     async def _record(self, ends: Sequence[Finish]) -> None:
         rest, told = ends, False
+        followers: dict[int, Job] = {}
         while rest:
             try:
-                rest = _look_at(rest, await self._store.finish_all(rest))
+                results = await self._store.finish_all(rest)
+                for end, result in zip(rest, results, strict=True):
+                    if isinstance(result, Recorded) and result.next is not None:
+                        followers[end.job.pk] = result.next
+                rest = _look_at(rest, results)
             except UnavailableError as err:
                 if not told:
                     log.warning("attempt.record_waits", attempts=len(rest), error=str(err))
                 told = True
+                rest = [
+                    msgspec.structs.replace(end, next_by_ms=None) for end in rest
+                ]  # nothing new until there is room
                 await asyncio.sleep(BACK_OFF_S)
             except FliqdError as err:
                 log.error("attempt.record_failed", attempts=len(rest), error=str(err))  # noqa: TRY400 -- the store ends the process
                 break
         else:
             self._tally.add(ends)
-        self._on_recorded(ends)
+        self._on_recorded(ends, followers)
 
 
-def _look_at(ends: Sequence[Finish], results: Sequence[bool | Exception]) -> list[Finish]:
+def _look_at(ends: Sequence[Finish], results: Sequence[Recorded | Exception]) -> list[Finish]:
     """Return what has to be recorded again, changed; raise what nobody foresaw."""
     again = []
     for end, result in zip(ends, results, strict=True):
-        if result is False:
+        if isinstance(result, Recorded) and not result.ours:
             log.error("attempt.not_ours", job_id=end.job.id, attempt=end.job.executions)
         elif isinstance(result, FliqdError):
             log.error("attempt.record_failed", job_id=end.job.id, attempt=end.job.executions, error=str(result))

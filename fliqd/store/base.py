@@ -75,6 +75,14 @@ class Finish(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     response_body: bytes | None
     response_truncated: bool
     timings: Timings
+    next_by_ms: int | None = None  # the slot may go to the next item of its buffer, if that is due by then
+
+
+class Recorded(NamedTuple):
+    """What became of the end of an attempt."""
+
+    ours: bool  # False if the attempt was not the owner's any more
+    next: Job | None = None  # the next item of its buffer, running: the end of the one was the claim of the other
 
 
 class ScheduleFilter(msgspec.Struct, frozen=True, kw_only=True):
@@ -420,8 +428,11 @@ class Store(Protocol):
     async def finish(self, end: Finish) -> bool:
         """Close an attempt and move its job on; False if the attempt was not the owner's any more."""
 
-    async def finish_all(self, ends: Sequence[Finish]) -> list[bool | Exception]:
-        """Do so for many, in one transaction, at once; an error that is one end's own comes back in its place."""
+    async def finish_all(self, ends: Sequence[Finish]) -> list[Recorded | Exception]:
+        """Do so for many, in one transaction, at once; an error that is one end's own comes back in its place.
+
+        Where `next_by_ms` says so, an attempt at the next item of its buffer is opened in the same transaction.
+        """
 
     async def unclaim(self, jobs: Sequence[Job], now_ms: int) -> None:
         """Take back attempts whose request has surely not left, as if they had never been opened."""

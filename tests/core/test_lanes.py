@@ -138,6 +138,25 @@ def test_hosts_that_hang_do_not_stop_the_others_of_their_queue() -> None:
     assert [entry.lane for entry in shares.take(5)] == ["dead-4"]
 
 
+def test_a_host_that_hangs_does_not_get_hold_of_every_place_of_its_queue() -> None:
+    """With turns alone it would: the next place goes to the lane with the fewest requests under way."""
+    shares = Lanes(per_host=32, slots=256)
+    shares.answered("dead")
+    shares.answered("good")
+    shares.limit(a_queue("mail", concurrency=3), 0)
+    shares.offer(entries("mail|dead", 50) + entries("mail|good", 100, 1_000))
+    good = shares.take(256)
+    good = [entry for entry in good if entry.lane == "mail|good"]
+    for _ in range(20):
+        assert good
+        shares.done(good.pop().lane)
+        good += shares.take(256)
+        assert {entry.lane for entry in good} == {"mail|good"}
+    for _ in range(3 - len(good)):
+        shares.done("mail|dead")
+    assert "mail|dead" in {entry.lane for entry in shares.take(256)}
+
+
 def test_newcomers_do_not_overtake_strangers_that_wait_for_slots() -> None:
     shares = Lanes(per_host=1, slots=2)
     shares.offer(entries("a", 1) + entries("b", 1, 10) + entries("c", 1, 20))

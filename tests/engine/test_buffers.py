@@ -5,6 +5,7 @@ import json
 import sqlite3
 from collections import Counter
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -272,3 +273,76 @@ async def test_a_webhook_of_a_buffer_says_to_whom(fliqd: RunningDaemon, target: 
     assert (await fliqd("PATCH", path, {"webhook_url": None, "callback_url": target.url})).status == 200
     shown = (await fliqd("GET", path)).body
     assert (shown["webhook_url"], shown["callback_url"]) == (None, target.url)
+
+
+@pytest.mark.parametrize(
+    "env", [{"FLIQD_DISPATCH__MAX_IN_FLIGHT_PER_HOST": "1"}, {"FLIQD_DISPATCH__MAX_IN_FLIGHT": "1"}]
+)
+async def test_a_buffer_that_is_never_empty_leaves_turns_to_others(fliqd: RunningDaemon, target: Target) -> None:
+    """The slot goes from item to item only while nobody else waits for it."""
+    one = await a_buffer(fliqd, target, name="one", paused=True)
+    other = await a_buffer(fliqd, target, name="other", paused=True)
+    await push(fliqd, one, *["one"] * 10)
+    await push(fliqd, other, *["other"] * 10)
+    released = target.hold()
+    blocker = await fliqd.create(url=target.url, delay=0)
+    await target.received(1)
+    await fliqd("POST", f"{one}/resume")
+    await fliqd("POST", f"{other}/resume")
+    job = await fliqd.create(url=target.url, delay=0, body="job")
+    released.set()
+    await fliqd.until(blocker["id"], "success")
+    await fliqd.until(job["id"], "success")
+    await ended(fliqd, one, 10)
+    await ended(fliqd, other, 10)
+    bodies = [hit.body.decode() for hit in target.hits[1:]]
+    assert bodies.index("job") < 5
+    bodies.remove("job")
+    assert all(abs(bodies[:count].count("one") - bodies[:count].count("other")) <= 2 for count in range(21))
+
+
+async def test_a_stop_in_the_middle_of_a_stream_loses_nothing_and_repeats_nothing(
+    fliqd: RunningDaemon, target: Target
+) -> None:
+    path = await a_buffer(fliqd, target)
+    await push(fliqd, path, *map(str, range(200)))
+    for number in (20, 60, 100, 140):
+        await target.received(number)
+        await fliqd.stop()
+        await fliqd.start()
+    await ended(fliqd, path, 200)
+    assert [hit.body.decode() for hit in target.hits] == [str(n) for n in range(200)]
+    assert {hit.headers["X-Fliq-Attempt"] for hit in target.hits} == {"1"}
+
+
+async def test_pausing_in_the_middle_of_a_stream(fliqd: RunningDaemon, target: Target) -> None:
+    """No more leave than the one that was on its way."""
+    path = await a_buffer(fliqd, target)
+    await push(fliqd, path, *map(str, range(300)))
+    for number in (20, 60, 100):
+        await target.received(number)
+        await fliqd("POST", f"{path}/pause")
+        await until(partial(at_rest, fliqd, path), "the end of the one under way")
+        reached = len(target.hits)
+        await push(fliqd, path, f"after {number}")
+        assert len(target.hits) == reached
+        await fliqd("POST", f"{path}/resume")
+    await ended(fliqd, path, 303)
+    assert [hit.body.decode() for hit in target.hits[:300]] == [str(n) for n in range(300)]
+
+
+async def at_rest(fliqd: RunningDaemon, path: str) -> bool | None:
+    return (await fliqd("GET", f"{path}/stats")).body["running"] == 0 or None
+
+
+async def test_a_buffer_that_moves_to_another_target(fliqd: RunningDaemon, target: Target) -> None:
+    """Items keep the target that the buffer had when they were pushed, and their order."""
+    path = await a_buffer(fliqd, target, paused=True)
+    await push(fliqd, path, "a", "b")
+    async with serve_target() as new:
+        await fliqd("PATCH", path, {"url": new.url})
+        await push(fliqd, path, "c", "d")
+        await fliqd("POST", f"{path}/resume")
+        await ended(fliqd, path, 4)
+        assert [hit.body for hit in target.hits] == [b"a", b"b"]
+        assert [hit.body for hit in new.hits] == [b"c", b"d"]

@@ -1,9 +1,11 @@
 """Queues through the API: concurrency, rate and pauses of the jobs that carry a name."""
 
 import asyncio
+import socket
 import time
 from collections import Counter
 
+import pytest
 from aiohttp import web
 
 from tests.support import RunningDaemon, Target, until
@@ -114,3 +116,15 @@ async def test_changes_made_at_once_do_not_lose_each_other(fliqd: RunningDaemon)
         )
         shown = (await fliqd("GET", name)).body
         assert (shown["concurrency"], shown["paused"]) == (number, True)
+
+
+@pytest.mark.parametrize("env", [{"FLIQD_DISPATCH__SHUTDOWN_GRACE": "0"}])
+async def test_a_dead_target_in_a_queue_stops_no_other(fliqd: RunningDaemon, target: Target) -> None:
+    """It keeps its place until its timeout; the jobs behind it go past."""
+    await fliqd("PUT", "/v1/queues/mail", {"concurrency": 2})
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections, and says nothing
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
+        dead = [{"url": url, "delay": 0, "queue": "mail", "timeout_seconds": 600}] * 9
+        live = [{"url": target.url, "delay": 0, "queue": "mail"}] * 30
+        await fliqd("POST", "/v1/jobs/batch", {"jobs": [*dead, *live]})
+        await target.received(30)

@@ -11,16 +11,29 @@ import pytest
 
 from fliqd.core import lifecycle
 from fliqd.core.accounting import account
+from fliqd.core.buffers import Buffer, item_of
 from fliqd.core.delivery import ErrorCode, Timings
 from fliqd.core.due_heap import DueEntry
 from fliqd.core.model import QUARANTINE, ExecutionStatus, Job, JobStatus, OnInterrupt, Source
 from fliqd.core.occurrences import Gap, Overlap
+from fliqd.core.queues import Queue
 from fliqd.core.reconciling import DeclaredJob
 from fliqd.core.retry import Backoff, BackoffKind
 from fliqd.core.schedule import Misfire, Missed, Schedule, ScheduleStatus, WhileRunning, job_of
 from fliqd.core.settle import Settlement
 from fliqd.errors import ConflictError, NotFoundError
-from fliqd.store.base import Counts, Finish, JobFilter, Reconciliation, ScheduleFilter, Step, Store, Token
+from fliqd.store.base import (
+    Counts,
+    Finish,
+    JobFilter,
+    QueueCounts,
+    Reconciliation,
+    Recorded,
+    ScheduleFilter,
+    Step,
+    Store,
+    Token,
+)
 
 S = JobStatus
 NOW = 1_800_000_000_000
@@ -201,7 +214,8 @@ async def test_many_ends_at_once_each_for_itself(store: Store) -> None:
     jobs = await claim(store, await add(store, *(a_job(number) for number in range(90))))
     stale = msgspec.structs.replace(jobs[70], owner="gone")
     ends = [the_end(job) for job in [*jobs[:70], stale, *jobs[71:]]]
-    assert await store.finish_all(ends) == [True] * 70 + [False] + [True] * 19
+    ours = [isinstance(result, Recorded) and result.ours for result in await store.finish_all(ends)]
+    assert ours == [True] * 70 + [False] + [True] * 19
     assert (await store.job(stale.id)).status is S.RUNNING
     assert (await store.job(jobs[71].id)).status is S.SUCCESS
 
@@ -833,3 +847,322 @@ async def test_a_reconciliation_is_done_as_a_whole_or_not_at_all(store: Store) -
     assert await store.schedules.declared() == [memory]
     assert await store.schedules.reconcile(Reconciliation(forget=("j",)))
     assert await store.schedules.declared() == []
+
+
+# Buffers
+
+
+def a_buffer(number: int, **more: Any) -> Buffer:
+    fields: dict[str, Any] = {
+        "id": f"buf_{number:026d}",
+        "name": f"b{number}",
+        "url": "http://a/",
+        "host": "a:80",
+        "created_ms": NOW,
+        "updated_ms": NOW,
+        "tokens": 10.0,
+        "tokens_ms": NOW,
+    }
+    return Buffer(**{**fields, **more})
+
+
+async def push(store: Store, buffer: Buffer, *items: str, now_ms: int = NOW, **more: Any) -> list[Job]:
+    """Push items with these bodies; return them as they are then."""
+    made = [
+        item_of(
+            buffer, item_id=f"item_{buffer.pk:02d}{body:>024}", fields={"body": body.encode(), **more}, now_ms=now_ms
+        )
+        for body in items
+    ]
+    created = await store.buffers.push(buffer.id, made, now_ms)
+    return [await store.job(one.job.id) for one in created]
+
+
+async def due(store: Store) -> list[tuple[int, str]]:
+    """Return what waits for a time: when, and the body."""
+    page = await store.due_page(start=(0, 0), limit=99)
+    found = []
+    for entry in page:
+        [item] = [item for item in await all_items(store) if item.pk == entry.pk]
+        found.append((entry.due_ms, (item.body or b"").decode()))
+    return found
+
+
+async def all_items(store: Store) -> list[Job]:
+    pages = [
+        await store.buffers.items(buffer.id, status=None, before_pk=None, limit=99)
+        for buffer in await store.buffers.all()
+    ]
+    return [item for page in pages for item in page.jobs]
+
+
+async def next_one(store: Store, now_ms: int = NOW) -> Job:
+    """Claim the one item that is due."""
+    [entry] = [entry for entry in await store.due_page(start=(0, 0), limit=99) if entry.due_ms <= now_ms]
+    [item] = await store.claim([entry.pk], owner="me", now_ms=now_ms, until_ms=now_ms)
+    return item
+
+
+async def test_a_buffer_comes_back_as_it_was_given(store: Store) -> None:
+    given = a_buffer(
+        1, source=Source.CONFIG, dialect="fliq", token_id="tok_1", http_method="PUT", headers={"A": "é"},
+        query={"q": "1"}, has_references=True, timeout_ms=5, max_retries=7, backoff=Backoff(kind=BackoffKind.LINEAR),
+        success_statuses=("2xx", "409"), on_interrupt=OnInterrupt.FAIL, description="d", rate_limit=0.5, paused_ms=NOW,
+        tokens=-1.25, head_next_ms=NOW + 9,
+    )  # fmt: skip
+    made = await store.buffers.create(given)
+    assert made.pk > 0
+    assert await store.buffers.get(given.id) == made == msgspec.structs.replace(given, pk=made.pk)
+    assert await store.buffers.all() == [made]
+    with pytest.raises(NotFoundError):
+        await store.buffers.get(a_buffer(2).id)
+
+
+async def test_names_of_buffers_are_unique_while_they_live(store: Store) -> None:
+    first = await store.buffers.create(a_buffer(1, name="x"))
+    second = await store.buffers.create(a_buffer(2))
+    with pytest.raises(ConflictError):
+        await store.buffers.create(a_buffer(3, name="x"))
+    with pytest.raises(ConflictError):
+        await store.buffers.change(second.id, lambda old: msgspec.structs.replace(old, name="x"), NOW)
+    await store.buffers.change(first.id, lambda old: msgspec.structs.replace(old, deleted_ms=NOW), NOW)
+    assert [one.id for one in await store.buffers.all()] == [second.id]
+    assert await store.buffers.deleted() == [first.id]
+    await store.buffers.create(a_buffer(3, name="x"))
+
+
+async def test_lists_of_buffers_are_newest_first(store: Store) -> None:
+    made = [await store.buffers.create(a_buffer(number)) for number in range(1, 6)]
+    page, more = await store.buffers.page(name=None, before_pk=None, limit=3)
+    assert ([one.id for one in page], more) == ([made[4].id, made[3].id, made[2].id], True)
+    page, more = await store.buffers.page(name=None, before_pk=page[-1].pk, limit=3)
+    assert ([one.id for one in page], more) == ([made[1].id, made[0].id], False)
+    page, more = await store.buffers.page(name="b4", before_pk=None, limit=3)
+    assert ([one.id for one in page], more) == ([made[3].id], False)
+
+
+async def test_only_the_first_item_waits_for_a_time(store: Store) -> None:
+    told: list[DueEntry] = []
+    store.on_due(told.extend)
+    buffer = await store.buffers.create(a_buffer(1))
+    first, second, _ = await push(store, buffer, "a", "b", "c")
+    assert (first.buffer_id, first.next_attempt_ms, second.is_held) == (buffer.id, NOW, True)
+    assert [entry.pk for entry in told] == [first.pk]
+    assert await due(store) == [(NOW, "a")]
+    assert await store.finish(the_end(await next_one(store)))
+    assert await due(store) == [(NOW + 5, "b")]
+    running = await next_one(store, NOW + 5)
+    assert await due(store) == []
+    await push(store, buffer, "d")
+    assert await due(store) == []
+    counts = await store.buffers.counts(buffer.id)
+    assert counts == (2, 1)
+    assert await store.finish(the_end(running, S.FAILED))
+    ended = await store.buffers.get(buffer.id)
+    assert (ended.completed, ended.failed) == (1, 1)
+    assert told[-1].pk == (await next_one(store, NOW + 9)).pk
+
+
+async def test_a_retry_keeps_the_place(store: Store) -> None:
+    buffer = await store.buffers.create(a_buffer(1))
+    first, _ = await push(store, buffer, "a", "b")
+    assert await store.finish(the_end(await next_one(store), S.SCHEDULED, NOW + MINUTE))
+    assert await due(store) == [(NOW + MINUTE, "a")]
+    again = await next_one(store, NOW + MINUTE)
+    assert (again.pk, again.executions) == (first.pk, 2)
+
+
+async def test_the_end_of_an_item_may_claim_the_next(store: Store) -> None:
+    buffer = await store.buffers.create(a_buffer(1))
+    _, second, third = await push(store, buffer, "a", "b", "c")
+    running = await next_one(store)
+    told: list[DueEntry] = []
+    store.on_due(told.extend)
+    end = msgspec.structs.replace(the_end(running), next_by_ms=NOW + 30)
+    [recorded] = await store.finish_all([end])
+    assert isinstance(recorded, Recorded)
+    following = recorded.next
+    assert following is not None
+    assert (following.pk, following.status, following.owner, following.body) == (second.pk, S.RUNNING, "me", b"b")
+    assert (following.due_ms, following.executions) == (NOW + 5, 1)
+    assert told == []
+    assert [one.status for one in await store.executions(second.id)] == [ExecutionStatus.RUNNING]
+    assert await store.finish_all([end]) == [Recorded(ours=False)]  # a late repeat claims nothing
+    assert (await store.job(third.id)).is_held
+    await store.unclaim([following], NOW + 6)
+    assert await due(store) == [(NOW + 5, "b")]
+    assert await store.executions(second.id) == []
+
+
+async def test_the_next_is_not_claimed_before_its_time_nor_to_another_host_nor_in_a_pause(store: Store) -> None:
+    slow = await store.buffers.create(a_buffer(1, rate_limit=0.5, tokens=1.0))
+    await push(store, slow, "a", "b")
+    moved = await store.buffers.create(a_buffer(2))
+    await push(store, moved, "c")
+    changed = await store.buffers.change(
+        moved.id, lambda old: msgspec.structs.replace(old, url="http://b/", host="b:80"), NOW
+    )
+    await push(store, changed, "d")
+    paused = await store.buffers.create(a_buffer(3))
+    await push(store, paused, "e", "f")
+    entries = await store.due_page(start=(0, 0), limit=9)
+    running = await store.claim([entry.pk for entry in entries], owner="me", now_ms=NOW, until_ms=NOW)
+    await store.buffers.change(paused.id, lambda old: msgspec.structs.replace(old, paused_ms=NOW), NOW)
+    results = await store.finish_all([msgspec.structs.replace(the_end(item), next_by_ms=NOW + 30) for item in running])
+    assert results == [Recorded(ours=True)] * 3
+    assert await due(store) == [(NOW + 5, "d"), (NOW + 2_000, "b")]
+
+
+async def test_pauses_and_rates_move_the_first_item(store: Store) -> None:
+    told: list[DueEntry] = []
+    buffer = await store.buffers.create(a_buffer(1, rate_limit=0.1, tokens=0.0))
+    [first] = await push(store, buffer, "a")
+    store.on_due(told.extend)
+    assert await due(store) == [(NOW + 10_000, "a")]
+
+    async def change(now_ms: int, **fields: Any) -> None:
+        await store.buffers.change(buffer.id, lambda old: msgspec.structs.replace(old, **fields), now_ms)
+
+    await change(NOW + 100, paused_ms=NOW + 100)
+    assert await due(store) == []
+    assert (await store.job(first.id)).is_held
+    await push(store, buffer, "b")
+    await change(NOW + 200, paused_ms=None)
+    assert await due(store) == [(NOW + 10_000, "a")]
+    await change(NOW + 300, description="nothing that matters")
+    assert len(told) == 1
+    await change(NOW + 1_000, rate_limit=1.0)
+    assert [due_ms < NOW + 2_000 for due_ms, _ in await due(store)] == [True]
+    assert len(told) == 2
+
+
+async def test_keys_are_unique_within_a_buffer(store: Store) -> None:
+    first, second = [await store.buffers.create(a_buffer(number)) for number in (1, 2)]
+    items = [
+        item_of(buffer, item_id=f"item_{number}", fields={"idempotency_key": "k"}, now_ms=NOW)
+        for number, buffer in enumerate((first, first, second))
+    ]
+    pushed = await store.buffers.push(first.id, items[:2], NOW)
+    assert [(one.job.id, one.replayed) for one in pushed] == [("item_0", False), ("item_0", True)]
+    again = await store.buffers.push(first.id, items[1:2], NOW)
+    assert [(one.job.id, one.replayed) for one in again] == [("item_0", True)]
+    assert [one.replayed for one in await store.buffers.push(second.id, items[2:], NOW)] == [False]
+    assert (await store.buffers.counts(first.id)).pending == 1
+
+
+async def test_pushes_at_once_make_one_line(store: Store) -> None:
+    buffer = await store.buffers.create(a_buffer(1))
+    await asyncio.gather(*(push(store, buffer, f"{number}a", f"{number}b") for number in range(30)))
+    order = []
+    now_ms = NOW
+    for _ in range(60):
+        item = await next_one(store, now_ms)
+        order.append((item.body or b"").decode())
+        await store.finish(msgspec.structs.replace(the_end(item), now_ms=now_ms))
+        now_ms += 1_000
+    listed = await store.buffers.items(buffer.id, status=None, before_pk=None, limit=99)
+    assert order == [(item.body or b"").decode() for item in reversed(listed.jobs)]
+    assert all(order.index(f"{number}a") + 1 == order.index(f"{number}b") for number in range(30))
+
+
+async def test_lists_of_items_by_status(store: Store) -> None:
+    buffer = await store.buffers.create(a_buffer(1))
+    items = await push(store, buffer, *"abcde")
+    await store.finish(the_end(await next_one(store)))
+    page = await store.buffers.items(buffer.id, status=None, before_pk=None, limit=3)
+    assert ([item.id for item in page.jobs], page.next_pk) == ([item.id for item in items[:1:-1]], items[2].pk)
+    page = await store.buffers.items(buffer.id, status=None, before_pk=page.next_pk, limit=3)
+    assert ([item.id for item in page.jobs], page.next_pk) == ([items[1].id, items[0].id], None)
+    page = await store.buffers.items(buffer.id, status=S.SUCCESS, before_pk=None, limit=3)
+    assert [item.id for item in page.jobs] == [items[0].id]
+
+
+async def test_items_are_in_no_list_of_jobs(store: Store) -> None:
+    buffer = await store.buffers.create(a_buffer(1))
+    await push(store, buffer, "a")
+    [job] = await add(store, a_job(1))
+    for before_pk in (None, 10**18 - 1):
+        assert [one.id for one in (await store.jobs(JobFilter(), before_pk=before_pk, limit=9)).jobs] == [job.id]
+    assert await store.buffers.queue_counts() == {"default": QueueCounts(1, 0)}
+
+
+@pytest.mark.parametrize("status", [S.SUCCESS, S.SCHEDULED])
+async def test_a_deleted_buffer_goes_with_its_items(store: Store, status: JobStatus) -> None:
+    buffer, other = [await store.buffers.create(a_buffer(number)) for number in (1, 2)]
+    items = await push(store, buffer, *"abc")
+    [kept] = await push(store, other, "a", now_ms=NOW + 9)
+    running = await next_one(store)
+    await store.buffers.change(buffer.id, lambda old: msgspec.structs.replace(old, deleted_ms=NOW), NOW)
+    with pytest.raises(NotFoundError):
+        await store.buffers.push(buffer.id, [item_of(buffer, item_id="item_x", fields={}, now_ms=NOW)], NOW)
+    with pytest.raises(NotFoundError):
+        await store.buffers.change(buffer.id, lambda old: old, NOW)
+    while await store.buffers.delete_items(buffer.id):
+        pass
+    assert (await store.job(running.id)).status is S.RUNNING
+    assert await store.finish(the_end(running, status, NOW + 9 if status is S.SCHEDULED else None))
+    for item in items:
+        with pytest.raises(NotFoundError):
+            await store.job(item.id)
+    assert await store.buffers.deleted() == []
+    assert (await store.job(kept.id)).status is S.SCHEDULED
+
+
+async def test_a_crash_keeps_the_line(store: Store) -> None:
+    buffer, paused = [await store.buffers.create(a_buffer(number)) for number in (1, 2)]
+    await push(store, buffer, "a", "b")
+    await push(store, paused, "c", "d")
+    entries = await store.due_page(start=(0, 0), limit=9)
+    await store.claim([entry.pk for entry in entries], owner="me", now_ms=NOW, until_ms=NOW)
+    await store.buffers.change(paused.id, lambda old: msgspec.structs.replace(old, paused_ms=NOW), NOW)
+    assert await store.recover(now_ms=NOW + 1, reason="it died") == 2
+    assert await due(store) == [(NOW + 1, "a")]
+    await store.buffers.change(paused.id, lambda old: msgspec.structs.replace(old, paused_ms=None), NOW + 2)
+    assert [body for _, body in await due(store)] == ["a", "c"]
+
+
+async def test_an_item_that_may_not_be_repeated_fails_at_a_crash_and_the_line_goes_on(store: Store) -> None:
+    buffer = await store.buffers.create(a_buffer(1, on_interrupt=OnInterrupt.FAIL))
+    await push(store, buffer, "a", "b")
+    await next_one(store)
+    assert await store.recover(now_ms=NOW + 1, reason="it died") == 1
+    assert await due(store) == [(NOW + 1, "b")]
+    assert (await store.buffers.get(buffer.id)).failed == 1
+
+
+async def test_a_clock_set_back_stretches_no_wait_of_a_buffer(store: Store) -> None:
+    waits, paused = [await store.buffers.create(a_buffer(number)) for number in (1, 2)]
+    for buffer in (waits, paused):
+        await push(store, buffer, "a")
+        await store.finish(the_end(await next_one(store), S.SCHEDULED, NOW + MINUTE))
+    await store.buffers.change(paused.id, lambda old: msgspec.structs.replace(old, paused_ms=NOW), NOW)
+    await store.pull_retries(by_ms=10 * MINUTE, now_ms=NOW - 10 * MINUTE)
+    now_ms = NOW - 10 * MINUTE
+    await store.buffers.change(paused.id, lambda old: msgspec.structs.replace(old, paused_ms=None), now_ms)
+    assert {due_ms - now_ms for due_ms, _ in await due(store)} == {MINUTE}
+
+
+async def test_queues_and_what_is_in_them(store: Store) -> None:
+    assert await store.buffers.queue("mail") == (None, QueueCounts(0, 0))
+    await add(store, a_job(1, queue="mail", lane="mail|a:80"), a_job(2), a_job(3, queue="sms", lane="sms|a:80"))
+    mail = Queue(name="mail", concurrency=2, rate=0.5, paused_ms=NOW, created_ms=NOW, updated_ms=NOW)
+    assert await store.buffers.change_queue("mail", lambda old: old or mail) == mail
+    assert await store.buffers.queues() == [mail]
+    assert await store.buffers.queue("mail") == (mail, QueueCounts(1, 0))
+    assert await store.buffers.queue("default") == (None, QueueCounts(1, 0))
+    assert await store.buffers.queue_counts() == {
+        "mail": QueueCounts(1, 0), "sms": QueueCounts(1, 0), "default": QueueCounts(1, 0),
+    }  # fmt: skip
+
+    def refuse(_old: Queue | None) -> Queue:
+        raise ConflictError("no")
+
+    with pytest.raises(ConflictError):
+        await store.buffers.change_queue("mail", refuse)
+
+    def one_more(old: Queue | None) -> Queue:
+        assert old is not None
+        return msgspec.structs.replace(old, concurrency=(old.concurrency or 0) + 1)
+
+    await asyncio.gather(*(store.buffers.change_queue("mail", one_more) for _ in range(20)))
+    assert [queue.concurrency for queue in await store.buffers.queues()] == [22]

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from fliqd.core.model import JobStatus, Source
-from fliqd.store.base import JobFilter
+from fliqd.core.model import QUARANTINE, JobStatus, Source
+from fliqd.store.base import JobFilter, QueueCounts
 from fliqd.store.sqlite import queries, schema
 from tests.store.conftest import open_sqlite
-from tests.store.test_conformance import NOW, a_schedule, claim, looked_at, the_end
+from tests.store.test_conformance import NOW, a_buffer, a_schedule, claim, looked_at, push, the_end
 
 # A job as the first version wrote it, of each kind.
 COLUMNS = (
@@ -68,6 +68,34 @@ async def test_jobs_of_the_first_version_go_on(path: Path) -> None:
     await store.close()
 
 
+async def test_jobs_of_queues_go_on_in_a_file_of_the_second_version(path: Path) -> None:
+    """What waits gets a lane of its queue, what ran goes through the quarantine first; both end there again."""
+    [_, (number, sql), *_] = schema.migrations()
+    with sqlite3.connect(path) as plain:
+        plain.executescript(f"BEGIN; {sql}; PRAGMA user_version = {number}; COMMIT;")
+        plain.execute("UPDATE job SET queue = 'mail' WHERE id IN ('job_1', 'job_2', 'job_3')")
+    plain.close()
+    store = await open_sqlite(path, [])
+    try:
+        lanes = {job.id: job.lane for job in (await store.jobs(JobFilter(), before_pk=None, limit=9)).jobs}
+        assert lanes["job_1"] == "mail|a:80"
+        assert lanes["job_2"] == lanes["job_4"] == "a:80"
+        assert await store.buffers.queue_counts() == {"mail": QueueCounts(1, 1), "default": QueueCounts(1, 0)}
+        assert await store.recover(now_ms=NOW + 1, reason="it died") == 1
+        entries = await store.due_page(start=(0, 0), limit=9)
+        assert {entry.lane for entry in entries} == {QUARANTINE, "mail|a:80", "a:80"}
+        claimed = await store.claim([entry.pk for entry in entries], owner="me", now_ms=NOW + 9, until_ms=NOW + 9)
+        for job in claimed:
+            assert await store.finish(the_end(job, JobStatus.SCHEDULED, NOW + 99))
+        again = {(await store.job(job.id)).id: (await store.job(job.id)).lane for job in claimed}
+        assert again == {"job_1": "mail|a:80", "job_3": "mail|a:80", "job_4": "a:80"}
+        buffer = await store.buffers.create(a_buffer(1))
+        await push(store, buffer, "a")
+        assert (await store.buffers.counts(buffer.id)).pending == 1
+    finally:
+        await store.close()
+
+
 async def test_schedules_work_in_an_upgraded_file(path: Path) -> None:
     await (await open_sqlite(path, [])).close()
     store = await open_sqlite(path, [])
@@ -90,6 +118,28 @@ async def test_an_upgraded_file_has_the_shape_of_a_new_one(path: Path, tmp_path:
             assert plain.execute("PRAGMA user_version").fetchone() == (schema.newest(),)
         plain.close()
     assert shapes[0] == shapes[1]
+
+
+def test_what_is_asked_of_buffers_is_found_by_an_index(tmp_path: Path) -> None:
+    """However many items have ended, a push and an end look at a few."""
+    with sqlite3.connect(tmp_path / "fliqd.db") as plain:
+        schema.migrate(plain)
+        for name, index in {
+            "item_first": "job_buffer_status (buffer_id=? AND status=?)",
+            "item_next": "job_buffer_status (buffer_id=? AND status=?)",
+            "items_pause": "job_buffer_status (buffer_id=? AND status=?)",
+            "items_counts": "job_buffer_status (buffer_id=? AND status=?)",
+            "items_delete": "job_buffer (buffer_id=?)",
+            "items_newest_first": "job_buffer (buffer_id=? AND pk<?)",
+            "queue_live": "job_queue_live (queue=?)",
+            "buffer_name_taken": "buffer_name (name=?)",
+        }.items():
+            values = dict.fromkeys(("id", "held_ms", "limit", "before_pk", "name", "pk"), 1)
+            steps = [row[3] for row in plain.execute(f"EXPLAIN QUERY PLAN {queries.load()[name]}", values)]
+            assert any(index in step for step in steps), (name, steps)
+            assert not [step for step in steps if step.startswith("SCAN job")], (name, steps)
+            assert "USE TEMP B-TREE FOR ORDER BY" not in steps, (name, steps)
+    plain.close()
 
 
 def test_what_is_asked_of_schedules_is_found_by_an_index(tmp_path: Path) -> None:

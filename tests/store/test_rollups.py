@@ -9,7 +9,7 @@ import pytest
 
 from fliqd.core.model import JobStatus
 from fliqd.core.rollups import BOUNDS_MS, DAY_HOURS, DAYS_KEPT, HOUR_MS, HOURS_KEPT, MOST_KEYS, OTHERS, Scope, Sums
-from fliqd.store.base import JobFilter, Store
+from fliqd.store.base import JobFilter, Recorded, Store
 from fliqd.store.sqlite import queries
 from fliqd.store.sqlite import rollups as sqlite_rollups
 from tests.store.conftest import open_sqlite
@@ -56,7 +56,7 @@ async def test_an_outcome_is_added_with_it_and_outlives_its_job(store: Store) ->
 async def test_an_outcome_that_was_not_ours_is_not_added(store: Store) -> None:
     [job] = await claim(store, await add(store, a_job(1)))
     await store.finish(the_end(job))
-    assert await store.finish_all([the_end(job), the_end(job)]) == [False, False]
+    assert await store.finish_all([the_end(job), the_end(job)]) == [Recorded(ours=False)] * 2
     assert await counted(store) == {"success": 1}
 
 

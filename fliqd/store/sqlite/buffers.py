@@ -11,7 +11,7 @@ import msgspec
 
 from fliqd.core.buffers import FIRST_ITEM_PK, Buffer, released, released_anew
 from fliqd.core.due_heap import DueEntry
-from fliqd.core.model import DEFAULT_QUEUE, FINAL, HELD_MS, Job, JobStatus
+from fliqd.core.model import DEFAULT_QUEUE, FINAL, HELD_MS, NO_QUEUE, Job, JobStatus, lane_of
 from fliqd.core.queues import Queue
 from fliqd.errors import ConflictError, FliqdError, NotFoundError
 from fliqd.store.base import BufferCounts, Created, Finish, Page, QueueCounts, Reconciliation
@@ -248,46 +248,55 @@ def _change_one(tx: Transaction, wanted: _Change) -> Buffer | Exception:
         for pk, lane, status, next_ms in tx.rows("item_first", {"id": new.id}):
             if status == JobStatus.SCHEDULED:
                 new, again_ms = released_anew(new, next_ms, wanted.now_ms)
-                _due(tx, pk, lane, again_ms)
+                _tell(tx, _wait(tx, pk, lane, again_ms))
     tx.run("buffer_replace", rows.buffer_values(new))
     return new
 
 
-def settled(tx: Transaction, end: Finish) -> None:
-    """Go on with a buffer after an attempt at its first item: with the next one, or with the same at another time."""
+def settled(tx: Transaction, end: Finish) -> DueEntry | None:
+    """Go on with a buffer after an attempt at its first item: with the next one, or with the same at another time.
+
+    Return which waits for what time now, None for none.
+    """
     item, status = end.job, end.settlement.status
     buffer = rows.buffer(tx.rows("buffer_by_id", {"id": item.buffer_id, "deleted_too": True})[0])
     if buffer.deleted_ms is not None:
         tx.run("item_delete", (item.pk,))
         tx.rows("buffer_delete", {"id": buffer.id})  # unless there are more to delete
-        return
+        return None
     if status in FINAL:
-        _go_on(tx, buffer, end.now_ms, completed=status is JobStatus.SUCCESS)
-        return
+        return _go_on(tx, buffer, end.now_ms, completed=status is JobStatus.SUCCESS)
     buffer, next_ms = released(buffer, end.settlement.next_attempt_ms or end.now_ms, end.now_ms)
-    _due(tx, item.pk, item.host, next_ms)
     _keep_pace(tx, buffer)
+    return _wait(tx, item.pk, lane_of(NO_QUEUE, item.host), next_ms)
 
 
 def failed(tx: Transaction, buffer_id: str | None, now_ms: int) -> None:
     """Go on with a buffer whose first item has failed without an answer."""
     if buffer_id is not None:
         buffer = rows.buffer(tx.rows("buffer_by_id", {"id": buffer_id, "deleted_too": True})[0])
-        _go_on(tx, buffer, now_ms, completed=False)
+        _tell(tx, _go_on(tx, buffer, now_ms, completed=False))
 
 
-def _go_on(tx: Transaction, buffer: Buffer, now_ms: int, *, completed: bool) -> None:
+def _go_on(tx: Transaction, buffer: Buffer, now_ms: int, *, completed: bool) -> DueEntry | None:
+    entry = None
     for pk, lane, scheduled_ms in tx.rows("item_next", {"id": buffer.id}):
         # Of a clock that was set back since the push, the item knows nothing.
         buffer, next_ms = released(buffer, min(scheduled_ms, now_ms), now_ms)
-        _due(tx, pk, lane, next_ms)
+        entry = _wait(tx, pk, lane, next_ms)
     _keep_pace(tx, buffer, completed=int(completed), failed=int(not completed))
+    return entry
 
 
-def _due(tx: Transaction, pk: int, lane: str, next_ms: int) -> None:
+def _wait(tx: Transaction, pk: int, lane: str, next_ms: int) -> DueEntry | None:
+    """Have an item wait for a time; return its place in the due index, None where it is held."""
     tx.run("item_due", (next_ms, pk))
-    if next_ms != HELD_MS:
-        tx.due.append(DueEntry(next_ms, pk, lane))
+    return None if next_ms == HELD_MS else DueEntry(next_ms, pk, lane)
+
+
+def _tell(tx: Transaction, entry: DueEntry | None) -> None:
+    if entry is not None:
+        tx.due.append(entry)
 
 
 def _keep_pace(tx: Transaction, buffer: Buffer, *, completed: int = 0, failed: int = 0) -> None:

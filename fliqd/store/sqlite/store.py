@@ -19,6 +19,7 @@ from fliqd.core.model import (
     FINAL,
     HELD_MS,
     MOST_CRASHES,
+    NO_QUEUE,
     QUARANTINE,
     Execution,
     ExecutionStatus,
@@ -29,7 +30,7 @@ from fliqd.core.model import (
 from fliqd.core.notices import wants
 from fliqd.core.rollups import Ended
 from fliqd.errors import ConflictError, FliqdError, NotFoundError, UnavailableError
-from fliqd.store.base import Counts, Created, Finish, JobFilter, Page, Token
+from fliqd.store.base import Counts, Created, Finish, JobFilter, Page, Recorded, Token
 from fliqd.store.sqlite import buffers, files, filesystem, queries, rows, schedules
 from fliqd.store.sqlite.alerts import SqliteAlerts
 from fliqd.store.sqlite.budget import that_fit
@@ -65,6 +66,11 @@ class _Claim(NamedTuple):
     now_ms: int
     until_ms: int
     execution_ids: Sequence[str]
+
+
+class _End(NamedTuple):
+    end: Finish
+    execution_id: str | None  # of the attempt that may follow
 
 
 class _Change(NamedTuple):
@@ -427,38 +433,55 @@ class SqliteStore:
         return jobs
 
     async def finish(self, end: Finish) -> bool:
-        return await self._writer.write(self._finish, end, linger_s=RECORD_LINGER_S)
+        return (await self._writer.write(self._finish, _End(end, None), linger_s=RECORD_LINGER_S)).ours
 
-    async def finish_all(self, ends: Sequence[Finish]) -> list[bool | Exception]:
-        return await self._writer.write_all(self._finish, ends)
+    async def finish_all(self, ends: Sequence[Finish]) -> list[Recorded | Exception]:
+        both = [_End(end, None if end.next_by_ms is None else self._new_execution_id()) for end in ends]
+        return await self._writer.write_all(self._finish, both)
 
-    def _finish(self, tx: Transaction, ends: list[Finish]) -> list[bool]:
+    def _finish(self, tx: Transaction, both: list[_End]) -> list[Recorded]:
+        ends = [end for end, _ in both]
         moved = tx.several("jobs_settle", [rows.job_settle_values(end) for end in ends])
         if moved < len(ends):
             if len(ends) > 1:
                 raise SplitBatchError  # find out which
-            return [False]
+            return [Recorded(ours=False)]
         if self._over:  # what came back is the part of an outcome that can be done without
             ends = [msgspec.structs.replace(end, response_headers=(), response_body=None) for end in ends]
         tx.several("executions_close", [rows.execution_close_values(end) for end in ends])
         self.rollups.add(tx, map(_ended, ends))
         final = [end for end in ends if end.settlement.status in FINAL]
         schedules.ended(tx, [(end.job.schedule_id, end.job.pk, end.settlement.status) for end in final])
-        for end in ends:
+        recorded = []
+        for end, execution_id in both:
+            following = None
             if end.settlement.status is JobStatus.SUCCESS:
                 tx.well.add(end.job.host)
             elif end.settlement.status is JobStatus.FAILED:
                 tx.failed.append(rows.settled(end))
             if end.job.buffer_id is not None:
-                buffers.settled(tx, end)
+                following = self._follow(tx, end, buffers.settled(tx, end), execution_id)
             elif end.settlement.next_attempt_ms is not None:
                 lane = lane_of(end.job.queue, end.job.host)
                 tx.due.append(DueEntry(end.settlement.next_attempt_ms, end.job.pk, lane))
             if wants(end.job):
                 self.outbox.note(tx, rows.settled(end), answer=rows.answer(end), due_ms=end.now_ms)
+            recorded.append(Recorded(ours=True, next=following))
         again = [end.job.pk for end in ends if end.settlement.next_attempt_ms is not None]
         tell_jobs(tx, EventType.JOB_RETRYING, again)
-        return [True] * len(ends)
+        return recorded
+
+    def _follow(self, tx: Transaction, end: Finish, entry: DueEntry | None, execution_id: str | None) -> Job | None:
+        """Claim the item that comes next in a buffer if it may have the slot; else have it wait for its time."""
+        if entry is None:
+            return None
+        by_ms, owner = end.next_by_ms, end.job.owner
+        fits = by_ms is not None and entry.due_ms <= by_ms and entry.lane == lane_of(NO_QUEUE, end.job.host)
+        if by_ms is None or owner is None or execution_id is None or not fits:
+            tx.due.append(entry)
+            return None
+        [job] = self._claim_one(tx, _Claim([entry.pk], owner, end.now_ms, by_ms, [execution_id]))
+        return job
 
     async def unclaim(self, jobs: Sequence[Job], now_ms: int) -> None:
         await self._writer.write(self._unclaim, _Unclaim(jobs, now_ms))
