@@ -22,9 +22,9 @@ def describe(cron: Cron) -> str:
     options.use_24hour_time_format = True
     minute, hour, day, month, weekday = cron.normalised.split()
     hours = [number for number in range(24) if cron.times >> 60 * number & _HOUR]
-    minute = _without_stars(minute, cron.times >> 60 * hours[0] & _HOUR)
-    hour = _without_stars(hour, sum(1 << number for number in hours))
-    month = _without_stars(month, cron.months)
+    minute = _spelt_out(minute, cron.times >> 60 * hours[0] & _HOUR, 60)
+    hour = _spelt_out(hour, sum(1 << number for number in hours), 24)
+    month = _spelt_out(month, cron.months, 12)
     lists = any("," in word and set(word) & set("*LW#") for word in (day, weekday))
     if not lists and not weekday.startswith("*/"):
         return str(get_description(f"{minute} {hour} {day} {month} {weekday}", options))
@@ -34,8 +34,12 @@ def describe(cron: Cron) -> str:
     return f"{when}, on {(', or on ' if cron.either_day else ', and only on ').join(parts)}"
 
 
-def _without_stars(word: str, members: int) -> str:
-    if "," not in word or "*" not in word:
+def _spelt_out(word: str, members: int, size: int) -> str:
+    """Return a field as a list of its numbers where cron-descriptor would misread it; `size` is one turn of it."""
+    step = word.partition("/")[2]
+    # */45 is not every 45 minutes, but twice an hour.
+    uneven = step.isdigit() and size % int(step) != 0 and members.bit_count() <= 2  # noqa: PLR2004 - few enough to read
+    if not uneven and ("," not in word or "*" not in word):
         return word
     return ",".join(str(number) for number in range(members.bit_length()) if members >> number & 1)
 
