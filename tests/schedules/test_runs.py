@@ -190,6 +190,8 @@ async def test_the_nights_of_a_change(
     while schedules.fliqd.clock.now_ms() < parse_time(told[-1]):
         schedules.advance(minutes=15)
         await schedules.moved_past(schedule_id)
+        now = format_time(schedules.fliqd.clock.now_ms())
+        await schedules.ended(schedule_id, sum(run <= now for run in told))
     jobs = await schedules.ended(schedule_id, len(runs))
     assert [job["scheduled_at"] for job in jobs] == told
     assert await schedules.missed(schedule_id) == []
