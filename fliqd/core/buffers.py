@@ -14,7 +14,7 @@ from fliqd.core.drafts import (
     read_fields,
 )
 from fliqd.core.model import ENDS, HELD_MS, NO_QUEUE, Job, OnInterrupt, Source, lane_of
-from fliqd.core.pacing import Bucket, spend
+from fliqd.core.pacing import Bucket, out_of_range, spend
 from fliqd.core.references import escape
 from fliqd.core.retry import Backoff
 from fliqd.errors import Problem
@@ -155,7 +155,7 @@ def item_of(buffer: Buffer, *, item_id: str, fields: dict[str, Any], now_ms: int
 
 def _rate(value: float) -> dict[str, Any]:
     if not SLOWEST <= value <= FASTEST:
-        raise ValueError(f"got {value:g}, expected {SLOWEST:g} to {FASTEST} requests a second")
+        raise ValueError(out_of_range(value, SLOWEST, FASTEST))
     return {"rate_limit": float(value)}
 
 

@@ -25,6 +25,12 @@ def spend(bucket: Bucket, rate: float, now_ms: int) -> tuple[Bucket, int]:
     return Bucket(level, now_ms), now_ms + wait_ms
 
 
+def out_of_range(rate: float, slowest: float, fastest: int) -> str:
+    """Say that a rate is none: JSON knows whole numbers that are larger than any float."""
+    got = f"{rate:g}" if isinstance(rate, float) or abs(rate) < 10**9 else "a number of many digits"
+    return f"got {got}, expected {slowest:g} to {fastest} requests a second"
+
+
 def filled(bucket: Bucket, rate: float, now_ms: int) -> float:
     """Return the level at `now_ms`."""
     return min(max(1.0, rate), bucket.tokens + max(0, now_ms - bucket.at_ms) * rate / 1000)

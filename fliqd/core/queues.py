@@ -7,6 +7,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from fliqd.core.model import Source
+from fliqd.core.pacing import out_of_range
 from fliqd.errors import Problem
 
 NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}", re.ASCII)
@@ -47,7 +48,7 @@ def queue_fields(draft: QueueDraft, problems: list[Problem]) -> dict[str, Any]:
     elif draft.concurrency is not UNSET:
         fields["concurrency"] = draft.concurrency
     if isinstance(draft.rate, int | float) and not SLOWEST <= draft.rate <= FASTEST:
-        problems.append(Problem("rate", f"got {draft.rate:g}, expected {SLOWEST:g} to {FASTEST} requests a second"))
+        problems.append(Problem("rate", out_of_range(draft.rate, SLOWEST, FASTEST)))
     elif draft.rate is not UNSET:
         fields["rate"] = None if draft.rate is None else float(draft.rate)
     return fields

@@ -190,6 +190,38 @@ async def test_headers_are_merged_and_the_item_wins(fliqd: RunningDaemon, target
     assert hit.headers["Content-Type"] == "application/json"
 
 
+@pytest.mark.parametrize(
+    ("asked", "code"),
+    [
+        ({"rate_limit": 0}, "invalid_rate_limit"),
+        ({"rate_limit": 10**400}, "invalid_rate_limit"),
+        ({"rate_limit": True}, "invalid_rate_limit"),
+        ({"rate_limit": 1000.5}, "invalid_rate_limit"),
+        ({"name": None}, "invalid_name"),
+        ({"url": None}, "invalid_url"),
+        ({"url": "ftp://x"}, "invalid_url"),
+        ({"body": "x"}, "invalid_body"),
+        ({"queue": "q"}, "invalid_queue"),
+        ({"rate": 1}, "unknown_field"),
+    ],
+)
+async def test_what_a_buffer_may_not_be(fliqd: RunningDaemon, target: Target, asked: dict[str, Any], code: str) -> None:
+    path = await a_buffer(fliqd, target, name="there")
+    made = await fliqd("POST", "/v1/buffers", {"name": "erp", "url": target.url} | asked)
+    changed = await fliqd("PATCH", path, asked)
+    assert [(answer.status, answer.code) for answer in (made, changed)] == [(400, code)] * 2
+    assert (await fliqd("GET", path)).body["rate_limit"] == 1000
+
+
+async def test_an_item_is_no_job(fliqd: RunningDaemon, target: Target) -> None:
+    """Cancelled by that way it would leave those behind it waiting for ever."""
+    path = await a_buffer(fliqd, target, paused=True)
+    [item] = await push(fliqd, path, "a")
+    for method, tail in (("GET", ""), ("DELETE", ""), ("PATCH", ""), ("POST", "/run"), ("POST", "/replay")):
+        answer = await fliqd(method, f"/v1/jobs/{item['id']}{tail}", None if method == "GET" else {})
+        assert answer.status == 404
+
+
 async def test_headers_that_are_too_many_together_are_refused(fliqd: RunningDaemon, target: Target) -> None:
     path = await a_buffer(fliqd, target, headers={f"X-B-{n}": "b" for n in range(60)})
     answer = await fliqd("POST", f"{path}/items", {"headers": {f"X-I-{n}": "i" for n in range(60)}})

@@ -84,6 +84,8 @@ async def test_what_a_queue_may_not_be(fliqd: RunningDaemon) -> None:
         ({"concurrency": 0}, "invalid_concurrency"),
         ({"rate": 0}, "invalid_rate"),
         ({"rate": "x"}, "invalid_rate"),
+        ({"rate": 10**400}, "invalid_rate"),
+        ({"concurrency": 10**400}, "invalid_concurrency"),
         ({"name": "other"}, "invalid_name"),
         ({"concurency": 1}, "unknown_field"),
     ):
