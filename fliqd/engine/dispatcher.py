@@ -198,8 +198,9 @@ class Dispatcher:
                 async with asyncio.timeout(grace_s if self._crash is None else 0):
                     while self._in_flight:
                         self._all_done.clear()
-                        await self._all_done.wait()
                         await self._hand_back_unsent()  # items that were claimed by the end of the one before
+                        if self._in_flight:
+                            await self._all_done.wait()
             except TimeoutError:
                 log.warning("dispatcher.grace_over", in_flight=len(self._in_flight))
         for attempt in self._in_flight.values():
