@@ -13,6 +13,7 @@ from fliqd.cli.output import example, say, write
 from fliqd.errors import FliqdError
 
 MASK: Final = "***"
+MOST_LEVELS: Final = 90  # of JSON; the file may have a few more
 # What a file says of a schedule, in the order in which a person reads it; with the value that goes without saying.
 FIELDS: Final[tuple[tuple[str, object], ...]] = (
     ("name", None), ("description", None), ("cron", None), ("every", None), ("timezone", None),
@@ -46,8 +47,8 @@ def entry(schedule: dict[str, Any]) -> dict[str, Any]:
     if MASK in (*schedule["headers"].values(), *schedule["webhook_headers"].values()):
         raise FliqdError("this token may not see the values of secret headers: use one with the scope write")
     said = {name: schedule[name] for name, usual in FIELDS if schedule[name] not in (None, usual)}
-    if "json" in said and _holds_null(said["json"]):
-        # TOML has no null: the same bytes as a text.
+    if "json" in said and _is_beyond_toml(said["json"]):
+        # It has no null, integers of 64 bits, and a file has a depth: the same value as a text.
         said["body"] = json.dumps(said.pop("json"), ensure_ascii=False)
         if not any(name.lower() == "content-type" for name in schedule["headers"]):
             said["headers"] = {**schedule["headers"], "Content-Type": "application/json"}
@@ -79,7 +80,8 @@ def _literal(value: Any) -> Any:
     return [_literal(part) for part in value] if isinstance(value, list) else value
 
 
-def _holds_null(value: Any) -> bool:
-    if isinstance(value, dict):
-        return any(_holds_null(part) for part in value.values())
-    return value is None or (isinstance(value, list) and any(_holds_null(part) for part in value))
+def _is_beyond_toml(value: Any, levels: int = MOST_LEVELS) -> bool:
+    if isinstance(value, dict | list):
+        parts = value.values() if isinstance(value, dict) else value
+        return not levels or any(_is_beyond_toml(part, levels - 1) for part in parts)
+    return value is None or (isinstance(value, int) and value.bit_length() >= 64)  # noqa: PLR2004 - those of TOML

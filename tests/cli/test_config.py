@@ -1,5 +1,6 @@
 """`fliqd config diff`, `apply`, `show` and `pull`: the file beside what the daemon has."""
 
+import json
 import os
 import signal
 import tomllib
@@ -78,6 +79,20 @@ def test_show_says_where_a_value_comes_from_and_no_secret(file: Path, daemon: Da
     assert [cell.strip() for cell in rows["auth.mode"]] == ['"token"', "default"]
     running = daemon("config", "show", "--running", "-o", "json").json
     assert running["settings"]["server"]["listen"] == {"value": "127.0.0.1:0", "origin": "file"}
+
+
+def test_json_that_toml_cannot_say_is_pulled_as_a_text(daemon: Daemon, file: Path) -> None:
+    deep: Any = []
+    for _ in range(150):
+        deep = [deep]
+    values = {"large": {"n": 1 << 64}, "deep": deep, "null": [None], "plain": {"n": (1 << 63) - 1}}
+    for name, value in values.items():
+        daemon.call("POST", "/v1/schedules", {"every": "1h", "url": "http://a/", "name": name, "json": value})
+    file.write_text(file.read_text() + daemon("config", "pull").out)
+    assert daemon("config", "apply").code == 0
+    pulled = {entry["name"]: entry for entry in tomllib.loads(file.read_text())["schedules"]}
+    assert [json.loads(pulled[name]["body"]) for name in ("large", "deep", "null")] == list(values.values())[:3]
+    assert pulled["plain"]["json"] == values["plain"]
 
 
 def test_what_is_pulled_can_be_pasted(daemon: Daemon, file: Path, tmp_path: Path) -> None:
