@@ -1,5 +1,6 @@
 """`/config`: what is in effect, what a reload would change, and the reload. For admins."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Final, Protocol
@@ -130,7 +131,7 @@ async def reload(reloading: Reloading, request: web.Request) -> web.Response:
     require_admin(request)
     params(request)
     try:
-        return json_response(_outcome_view(await reloading.reload()))
+        return json_response(await asyncio.to_thread(_outcome_view, await reloading.reload()))
     except ConfigError as err:
         raise InvalidError(err.problems, err.code) from err
 
@@ -145,7 +146,7 @@ async def diff(reloading: Reloading, request: web.Request) -> web.Response:
             raise InvalidError(problems)
         text = draft.config
     try:
-        return json_response(_outcome_view(await reloading.diff(text)))
+        return json_response(await asyncio.to_thread(_outcome_view, await reloading.diff(text)))
     except ConfigError as err:
         raise InvalidError(err.problems, err.code) from err
 

@@ -1,5 +1,6 @@
 """Makes the store hold what the configuration file declares: all of it, or nothing."""
 
+import asyncio
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -36,7 +37,10 @@ TRIES = 10  # what is compared may change meanwhile, not ten times
 
 
 class Reconciler:
-    """Compares, and carries out what the comparison says in one transaction."""
+    """Compares, and carries out what the comparison says in one transaction.
+
+    Both are worked out in a thread of their own: ten thousand entries are seconds, which the loop has not.
+    """
 
     def __init__(
         self,
@@ -67,7 +71,7 @@ class Reconciler:
             buffers=await self._lanes.all(),
             queues=await self._lanes.queues(),
         )
-        return compare(declared, held, self._clock.now_ms())
+        return await asyncio.to_thread(compare, declared, held, self._clock.now_ms())
 
     async def apply(self, declared: Declarations) -> Changes:
         """Do what has to change; return what that was."""
@@ -75,7 +79,7 @@ class Reconciler:
             changes = await self.changes(declared)
             if changes.is_empty:
                 return changes
-            if await self._store.reconcile(self._transaction(changes)):
+            if await self._store.reconcile(await asyncio.to_thread(self._transaction, changes)):
                 await self._queues.took_over([queue.name for queue in changes.queues.delete])
                 return changes
         raise ConflictError("what the file declares changes all the time; try again", "busy")
