@@ -20,7 +20,7 @@ from typing import Any, Final, Self, cast
 
 import structlog
 
-from fliqd import RELEASED_MS, __version__, credentials, keyfiles, loop
+from fliqd import RELEASED_MS, __version__, credentials, dialects, keyfiles, loop
 from fliqd.api import app as api
 from fliqd.api.origin import Doorkeeper
 from fliqd.api.server import EdgeRunner
@@ -32,6 +32,7 @@ from fliqd.core.egress import EgressPolicy, Policy
 from fliqd.core.histogram import Histogram
 from fliqd.core.messages import STORE
 from fliqd.core.references import Lookup
+from fliqd.core.stand_ins import no_keys
 from fliqd.core.times import format_time, maybe_time
 from fliqd.core.urls import check_url
 from fliqd.engine.alerts import Alerts
@@ -157,11 +158,13 @@ class Daemon:
         sender = WireSender(judge=gate, per_origin=dispatch.max_in_flight_per_host, total=dispatch.max_in_flight)
         self._cleanup.push_async_callback(sender.close)
         signer, owner, lookup = signing.signer, f"run_{new_ulid()}", lookup_in(self._config.env)
+        keys = no_keys if tokens is None else tokens.text
         self._dispatcher = dispatcher = Dispatcher(
             store=store,
             sender=sender,
             clock=self._clock,
             signer=signer,
+            keys=keys,
             spread=chance.random,
             owner=owner,
             limits=Limits(
@@ -188,7 +191,13 @@ class Daemon:
             source=store.schedules, clock=self._clock, hand_over=planner.hand_over, lead_ms=SCHEDULES_LEAD_MS
         )
         messenger = Messenger(
-            outbox=store.outbox, sender=sender, clock=self._clock, signer=signer, owner=owner, lookup=lookup
+            outbox=store.outbox,
+            sender=sender,
+            clock=self._clock,
+            signer=signer,
+            keys=keys,
+            owner=owner,
+            lookup=lookup,
         )
         self._janitor = Janitor(
             store=store,
@@ -205,12 +214,15 @@ class Daemon:
 
         self._events = Events(store, self._clock, new_ulid)
         services = await self._services(store, new_ulid, tokens, couriers, signing)
-        self.application = application = api.build(services, max_body=settings.server.max_body)
+        self.application = application = api.build(
+            services, others := dialects.stand_ins(services), max_body=settings.server.max_body
+        )
         new_request_id = request_ids(f"{chance.getrandbits(40):010x}")
         public = check_url(settings.server.public_url) if settings.server.public_url else None
         edge = api.Edge(
             application,
             tokens=tokens,
+            stand_ins=others,
             doorkeeper=Doorkeeper(_own_names(settings), None if public is None else public.authority),
             new_request_id=new_request_id,
             closed=self._closed,

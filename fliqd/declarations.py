@@ -28,6 +28,7 @@ LATE: Final = (*KEPT, "body", "json")
 NOT_IN_A_FILE: Final = {
     "delay": "a file has no moment to count from; give scheduled_at",
     "idempotency_key": "an entry is known by its name; leave it out",
+    "dedupe_key": "an entry is known by its name; leave it out",
 }
 
 

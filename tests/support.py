@@ -103,6 +103,10 @@ class Hit:
     headers: CIMultiDictProxy[str]
     body: bytes
 
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
 
 @dataclass
 class Target:

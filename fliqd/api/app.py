@@ -1,9 +1,9 @@
 """The API: every request gets an id, a check at the door, a caller, and an answer in the one shape."""
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 import structlog
 from aiohttp import hdrs, web
@@ -27,7 +27,7 @@ from fliqd.api import (
     webhooks,
 )
 from fliqd.api import tokens as token_routes
-from fliqd.api.errors import document, json_response, respond, respond_to_aiohttp
+from fliqd.api.errors import respond_to
 from fliqd.api.origin import Doorkeeper
 from fliqd.clock import Clock
 from fliqd.errors import FliqdError, UnavailableError
@@ -67,9 +67,24 @@ class Services:
     clock: Clock
 
 
-def build(services: Services, *, max_body: int) -> web.Application:
-    """Return the routes over the services."""
+class StandIn(Protocol):
+    """An API in the place of another service's, below a path of its own: `/` and its name."""
+
+    name: str
+    schemes: frozenset[str]  # the words that may stand before a token, in lower case
+
+    def add_routes(self, router: web.UrlDispatcher, prefix: str) -> None:
+        """Add its routes under `prefix`."""
+
+    def refuse(self, err: Exception, request_id: str) -> web.Response:
+        """Answer a request that ended with a FliqdError, one of aiohttp's HTTPExceptions, or a bug of ours."""
+
+
+def build(services: Services, stand_ins: Collection[StandIn], *, max_body: int) -> web.Application:
+    """Return the routes over the services, and those of the stand-in APIs."""
     app = web.Application(client_max_size=max_body)
+    for one in stand_ins:
+        one.add_routes(app.router, f"/{one.name}")
     for prefix in ("", "/v1"):
         jobs.add_routes(app.router, prefix, services.jobs)
         schedules.add_routes(app.router, prefix, services.schedules, services.jobs)
@@ -102,6 +117,7 @@ class Edge:
         app: web.Application,
         *,
         tokens: Tokens | None,
+        stand_ins: Collection[StandIn],
         doorkeeper: Doorkeeper,
         new_request_id: Callable[[], str],
         closed: Callable[[], UnavailableError | None],
@@ -120,6 +136,7 @@ class Edge:
             if isinstance(route.resource, web.PlainResource)
         }
         self._tokens = tokens
+        self._stand_ins = {one.name: one for one in stand_ins}
         self._doorkeeper = doorkeeper
         self._new_request_id = new_request_id
         self._closed = closed
@@ -138,13 +155,15 @@ class Edge:
         headers = request.headers
         given = headers.get("X-Request-Id")
         request_id = given if given and REQUEST_ID.fullmatch(given) else self._new_request_id()
+        stand_in = None
         try:
-            self._doorkeeper.check(headers)
             if self.is_below(request.raw_path):
                 request = _below(request, self._base)
             path = request.path
+            stand_in = self._stand_ins.get(path[1:].partition("/")[0])
+            self._doorkeeper.check(headers)
             if path not in auth.OPEN:
-                caller = auth.identify(headers, self._tokens)
+                caller = auth.identify(headers, self._tokens, auth.BEARER if stand_in is None else stand_in.schemes)
                 auth.check(caller, request.method, path)
                 request[auth.CALLER] = caller
             self._check_open(request.method)
@@ -152,14 +171,11 @@ class Edge:
             if handler is None or hdrs.EXPECT in headers:
                 handler = self._dispatch
             response = await handler(request)
-        except FliqdError as err:
-            response = respond(err, request_id)
-        except web.HTTPException as err:
-            response = respond_to_aiohttp(err, request_id)
-        except Exception:
-            log.exception("api.crashed", method=request.method, path=request.path, request_id=request_id)
-            message = "fliqd failed; its log says why, under this request_id"
-            response = json_response(document("internal", message, request_id), status=500)
+        except Exception as err:
+            if not isinstance(err, FliqdError | web.HTTPException):
+                log.exception("api.crashed", method=request.method, path=request.path, request_id=request_id)
+            refuse = respond_to if stand_in is None else stand_in.refuse
+            response = refuse(err, request_id)
         response.headers["X-Request-Id"] = request_id
         self._answers[response.status] = self._answers.get(response.status, 0) + 1
         return response

@@ -1,6 +1,6 @@
 """Who calls, and whether they may."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final, NamedTuple
 
 from aiohttp import web
@@ -17,6 +17,7 @@ class Caller(NamedTuple):
 
     token_id: str | None
     scopes: tuple[str, ...]
+    name: str
 
     @property
     def sees_secrets(self) -> bool:
@@ -24,22 +25,26 @@ class Caller(NamedTuple):
         return WRITE in self.scopes or ADMIN in self.scopes
 
 
-ANYONE: Final = Caller(None, ALL_SCOPES)
+ANYONE: Final = Caller(None, ALL_SCOPES, "anyone")
+BEARER: Final = frozenset({"bearer"})
 CALLER: Final = web.RequestKey("caller", Caller)
 
 
-def identify(headers: Mapping[str, str], tokens: Tokens | None) -> Caller:
-    """Return who sent a request; raise UnauthorizedError. `tokens` is None where none are asked for."""
+def identify(headers: Mapping[str, str], tokens: Tokens | None, schemes: Collection[str] = BEARER) -> Caller:
+    """Return who sent a request; raise UnauthorizedError. `tokens` is None where none are asked for.
+
+    `schemes` are the words that may stand before a token, in lower case.
+    """
     if tokens is None:
         return ANYONE
     scheme, _, text = headers.get("Authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not text:
+    if scheme.lower() not in schemes or not text:
         raise UnauthorizedError(
             "send the header Authorization: Bearer <token>; the first token is in the file admin.token of the state"
             " directory (lost it? empty that file and restart fliqd: it writes a new one)"
         )
     token = tokens.who(text.strip())
-    return Caller(token.id, token.scopes)
+    return Caller(token.id, token.scopes, token.name)
 
 
 def check(caller: Caller, method: str, path: str) -> None:

@@ -97,8 +97,11 @@ def masked(headers: Mapping[str, str]) -> dict[str, str]:
     return {name: MASK if _SECRET_NAME.fullmatch(name) else value for name, value in headers.items()}
 
 
-def job_view(job: Job, *, secrets: bool = True) -> dict[str, Any]:
-    """Return a job as the API shows it; without `secrets`, headers that carry some are masked."""
+def job_view(job: Job, *, secrets: bool = True, deduplicated: bool = False) -> dict[str, Any]:
+    """Return a job as the API shows it; without `secrets`, headers that carry some are masked.
+
+    `deduplicated`: it is the answer to a create that asked for the same work.
+    """
     waits = job.status is JobStatus.SCHEDULED
     body = job.body
     return {
@@ -116,6 +119,9 @@ def job_view(job: Job, *, secrets: bool = True) -> dict[str, Any]:
         "timeout_seconds": seconds(job.timeout_ms),
         "expires_at": maybe_time(job.expires_ms),
         "idempotency_key": job.idempotency_key,
+        "dedupe_key": job.dedupe_key,
+        "dedupe_window": None if job.dedupe_window_ms is None else format_duration(job.dedupe_window_ms),
+        "deduplicated": deduplicated,
         "queue": job.queue,
         "name": job.name,
         "description": job.description,
@@ -136,8 +142,9 @@ def job_view(job: Job, *, secrets: bool = True) -> dict[str, Any]:
         "source": job.source.value,
         "schedule_id": job.schedule_id,
         "buffer_id": job.buffer_id,
-        "approved_at": None,
-        "approved_by": None,
+        **more_view(job),
+        "approved_at": maybe_time(job.approved_ms),
+        "approved_by": job.approved_by,
         "actions": ACTIONS[job.status],
     }
 
@@ -178,6 +185,8 @@ def schedule_view(schedule: Schedule, *, secrets: bool = True) -> dict[str, Any]
         "on_interrupt": schedule.on_interrupt.value,
         "success_statuses": statuses_view(schedule.success_statuses),
         **told_view(schedule, secrets=secrets),
+        **more_view(schedule),
+        "state": None if schedule.state is None else msgspec.Raw(schedule.state),
         "created_at": format_time(schedule.created_ms),
         "updated_at": format_time(schedule.updated_ms),
         "paused_at": maybe_time(schedule.paused_ms),
@@ -197,6 +206,14 @@ def told_view(job: Job | Schedule | Buffer, *, secrets: bool) -> dict[str, Any]:
         "webhook_headers": headers if secrets or not headers else all_masked(headers),
         "webhook_events": None if job.webhook_url is None else job.webhook_events,
         "callback_url": job.callback_url,
+    }
+
+
+def more_view(job: Job | Schedule) -> dict[str, Any]:
+    """Return what more is asked of a job, or of what a schedule makes."""
+    return {
+        "requires_approval": job.requires_approval,
+        "dynamic_fields": job.dynamic_fields and job.dynamic_fields.value,
     }
 
 
@@ -282,6 +299,7 @@ def execution_view(execution: Execution, *, secrets: bool = True) -> dict[str, A
         else execution.response_body.decode("utf-8", "replace"),
         "response_truncated": execution.response_truncated,
         "timings": _timings(execution.timings),
+        "request_body": None if execution.request_body is None else execution.request_body.decode("utf-8", "replace"),
     }
 
 

@@ -79,6 +79,15 @@ def error_document(err: FliqdError, request_id: str | None) -> dict[str, Any]:
     return document(err.code, str(err), request_id, problems)
 
 
+def respond_to(err: Exception, request_id: str) -> web.Response:
+    """Return the answer to a request that ended with an error; one that is no one's but ours is not explained."""
+    if isinstance(err, FliqdError):
+        return respond(err, request_id)
+    if isinstance(err, web.HTTPException):
+        return respond_to_aiohttp(err, request_id)
+    return json_response(document("internal", FAILED, request_id), status=500)
+
+
 def respond(err: FliqdError, request_id: str) -> web.Response:
     """Return the answer to an error that fliqd raised."""
     headers = {}
@@ -96,6 +105,7 @@ def respond_to_aiohttp(err: web.HTTPException, request_id: str) -> web.Response:
     return json_response(document(code, message, request_id), status=err.status, headers=headers)
 
 
+FAILED: Final = "fliqd failed; its log says why, under this request_id"
 _encode: Final = msgspec.json.Encoder().encode
 
 

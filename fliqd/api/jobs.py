@@ -41,6 +41,7 @@ def add_routes(router: web.UrlDispatcher, prefix: str, jobs: Jobs) -> None:
     router.add_patch(one, partial(update, jobs))
     router.add_delete(one, partial(cancel, jobs))
     router.add_post(f"{one}/replay", partial(replay, jobs))
+    router.add_post(f"{one}/approve", partial(approve, jobs))
     router.add_post(f"{one}/run", partial(run, jobs))
     router.add_get(f"{one}/executions", partial(executions, jobs))
     router.add_get(f"{one}/why", partial(why, jobs))
@@ -55,6 +56,8 @@ async def create(jobs: Jobs, request: web.Request) -> web.Response:
     created = await jobs.create(asked, token_id=request[CALLER].token_id)
     if created.replayed:
         return json_response(job_view(created.job), headers={"Idempotent-Replayed": "true"})
+    if created.deduplicated:
+        return json_response(job_view(created.job, deduplicated=True))
     return json_response(job_view(created.job), status=201)
 
 
@@ -75,7 +78,9 @@ async def create_batch(jobs: Jobs, request: web.Request) -> web.Response:
         if isinstance(result, FliqdError):
             results.append({"status": status_of(result), **error_document(result, None)})
         else:
-            results.append({"status": 200 if result.replayed else 201, "job": job_view(result.job)})
+            same = result.deduplicated
+            status = 200 if result.replayed or same else 201
+            results.append({"status": status, "job": job_view(result.job, deduplicated=same)})
     return json_response({"results": results})
 
 
@@ -136,6 +141,11 @@ async def replay(jobs: Jobs, request: web.Request) -> web.Response:
     params(request)
     job = await jobs.replay(path_id(request, "job"), token_id=request[CALLER].token_id)
     return json_response(job_view(job), status=201)
+
+
+async def approve(jobs: Jobs, request: web.Request) -> web.Response:
+    params(request)
+    return json_response(job_view(await jobs.approve(path_id(request, "job"), by=request[CALLER].name)))
 
 
 async def run(jobs: Jobs, request: web.Request) -> web.Response:

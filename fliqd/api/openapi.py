@@ -1,6 +1,7 @@
 """`/openapi.json`: the API in the words of OpenAPI 3.1, made from the documents that requests are decoded with."""
 
 import re
+from collections.abc import Collection, Mapping
 from functools import cache
 from http import HTTPStatus
 from typing import Any, Final
@@ -39,39 +40,55 @@ async def show(request: web.Request) -> web.Response:
 @cache
 def document() -> dict[str, Any]:
     """Return the document; the paths are those under `/v1`, and work without it too."""
+    return describe(OPERATIONS, "/v1", schemas(), title="fliqd", description=DESCRIPTION)
+
+
+def describe(
+    operations: Mapping[tuple[str, str], Operation],
+    prefix: str,
+    shapes: Mapping[str, Any],
+    *,
+    title: str,
+    description: str,
+    refusals: Collection[int] = REFUSALS,
+) -> dict[str, Any]:
+    """Return the document of an API: its calls by method and path, whose answers are among `shapes`, schemas by name.
+
+    `refusals` are the statuses that any call may be answered with; the shape of those is the one called `Error`.
+    """
     bodies = sorted(
-        {operation.body for operation in OPERATIONS.values() if operation.body}, key=lambda one: one.__name__
+        {operation.body for operation in operations.values() if operation.body}, key=lambda one: one.__name__
     )
     _, components = msgspec.json.schema_components(bodies, ref_template=REF)
     paths: dict[str, dict[str, Any]] = {}
-    for (method, path), operation in OPERATIONS.items():
-        where = path if path in auth.OPEN else f"/v1{path}"
-        paths.setdefault(where, {})[method.lower()] = _operation(method, path, operation)
+    for (method, path), operation in operations.items():
+        where = path if path in auth.OPEN else f"{prefix}{path}"
+        paths.setdefault(where, {})[method.lower()] = _operation(method, path, operation, refusals)
     return {
         "openapi": "3.1.0",
         "info": {
-            "title": "fliqd",
+            "title": title,
             "version": __version__,
-            "description": DESCRIPTION,
+            "description": description,
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "security": [{"token": []}],
         "paths": paths,
         "components": {
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
-            "schemas": components | schemas(),
+            "schemas": {**components, **shapes},
             "responses": {
                 str(status): {
                     "description": HTTPStatus(status).phrase,
                     "content": {"application/json": {"schema": {"$ref": REF.format(name="Error")}}},
                 }
-                for status in REFUSALS
+                for status in refusals
             },
         },
     }
 
 
-def _operation(method: str, path: str, operation: Operation) -> dict[str, Any]:
+def _operation(method: str, path: str, operation: Operation, refusals: Collection[int]) -> dict[str, Any]:
     named = re.findall(r"\{(\w+)\}", path)
     taken = [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in named]
     taken += [
@@ -83,7 +100,7 @@ def _operation(method: str, path: str, operation: Operation) -> dict[str, Any]:
         "tags": [path.split("/")[1]],
         "responses": {str(status): _answer(operation, status) for status in operation.answers},
     }
-    told["responses"] |= {str(status): {"$ref": f"#/components/responses/{status}"} for status in REFUSALS}
+    told["responses"] |= {str(status): {"$ref": f"#/components/responses/{status}"} for status in refusals}
     if path in auth.OPEN:
         told["security"] = []
     if taken:

@@ -38,6 +38,7 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
     ("PATCH", "/jobs/{id}"): Operation("Change a waiting job", {200: "Job"}, JobDraft),
     ("DELETE", "/jobs/{id}"): Operation("Cancel a waiting job", {204: None}),
     ("POST", "/jobs/{id}/replay"): Operation("Do a failed job again", {201: "Job"}),
+    ("POST", "/jobs/{id}/approve"): Operation("Let a job go that awaits approval", {200: "Job"}),
     ("POST", "/jobs/{id}/run"): Operation("Make a waiting job due now", {200: "Job"}),
     ("GET", "/jobs/{id}/executions"): Operation("List the attempts at a job", {200: "Execution"}, many="executions"),
     ("GET", "/jobs/{id}/why"): Operation("Say what a job waits for", {200: "Why"}),

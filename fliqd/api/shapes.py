@@ -1,5 +1,6 @@
 """What answers look like, as JSON Schema: a word for each field, its `?` for one that may be null."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 _WORDS: Final[dict[str, dict[str, Any]]] = {
@@ -18,6 +19,7 @@ _REQUEST: Final = {
     "url": "text", "http_method": "text", "headers": "map", "query": "map", "body": "text?", "json": "any",
     "max_retries": "int", "backoff": "any", "timeout_seconds": "number", "queue": "text", "name": "text?",
     "description": "text?", "tags": "texts", "on_interrupt": "text", "success_statuses": "list",
+    "requires_approval": "bool", "dynamic_fields": "text?",
 }  # fmt: skip
 _TOLD: Final = {"webhook_url": "text?", "webhook_headers": "map", "webhook_events": "texts?", "callback_url": "text?"}
 _FIELDS: Final[dict[str, dict[str, str]]] = {
@@ -26,20 +28,21 @@ _FIELDS: Final[dict[str, dict[str, str]]] = {
         "created_at": "time", "updated_at": "time", "started_at": "time?", "finished_at": "time?",
         "next_attempt_at": "time?", "attempts": "int", "executions": "int", "last_status_code": "int?",
         "last_error": "text?", "replay_of": "text?", "source": "text", "schedule_id": "text?", "buffer_id": "text?",
+        "dedupe_key": "text?", "dedupe_window": "text?", "deduplicated": "bool",
         "approved_at": "time?", "approved_by": "text?", "actions": "texts",
     },
     "Execution": {
         "id": "text", "attempt_num": "int", "status": "text", "status_code": "int?", "duration_ms": "int?",
         "executed_at": "time", "started_at": "time", "finished_at": "time?", "late_ms": "int", "error": "text?",
         "error_code": "text?", "response_headers": "map", "response_body": "text?", "response_truncated": "bool",
-        "timings": "object?",
+        "timings": "object?", "request_body": "text?",
     },
     "Schedule": _REQUEST | _TOLD | {
         "id": "text", "name": "text", "status": "text", "source": "text", "cron": "text?", "every": "text?",
         "timezone": "text", "dst": "object", "explanation": "text?", "starts_at": "time?", "ends_at": "time?",
         "max_runs": "int?", "jitter": "text?", "misfire": "text", "misfire_grace": "text", "overlap": "text",
         "paused": "bool", "created_at": "time", "updated_at": "time", "paused_at": "time?", "next_run_at": "time?",
-        "last_run_at": "time?", "last_status": "text?", "run_count": "int", "error": "text?",
+        "last_run_at": "time?", "last_status": "text?", "run_count": "int", "error": "text?", "state": "object?",
     },
     "Missed": {"first_at": "time", "last_at": "time", "count": "int", "reason": "text", "noted_at": "time"},
     "Buffer": _TOLD | {
@@ -131,7 +134,12 @@ ERROR: Final = {
 
 def schemas() -> dict[str, Any]:
     """Return the schema of each answer by its name."""
-    return {"Error": ERROR} | {name: _object(fields) for name, fields in _FIELDS.items()}
+    return {"Error": ERROR} | objects(_FIELDS)
+
+
+def objects(fields: Mapping[str, dict[str, str]]) -> dict[str, Any]:
+    """Return the schemas of objects whose members are described by words, each `?` where it may be null."""
+    return {name: _object(words) for name, words in fields.items()}
 
 
 def _object(fields: dict[str, str]) -> dict[str, Any]:

@@ -101,6 +101,8 @@ NOT_OF_A_BUFFER: Final = {
     "json": "is an item's",
     "queue": "a buffer is its own lane",
     "tags": "only jobs and schedules have some",
+    "requires_approval": "only jobs and schedules wait for somebody",
+    "dynamic_fields": "an item's body is sent as it was pushed",
 }
 
 

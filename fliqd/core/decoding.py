@@ -7,7 +7,6 @@ from typing import Any, Final, Literal, TypeVar, get_args, get_origin
 
 import msgspec
 
-from fliqd.core.drafts import LATER
 from fliqd.errors import InvalidError, Problem
 
 D = TypeVar("D", bound=msgspec.Struct)
@@ -175,8 +174,6 @@ def _shown(raw: bytes) -> str:
 
 
 def _unknown(name: str, known: Iterable[str]) -> Problem:
-    if name in LATER:
-        return Problem(name, "is not available in this version of fliqd", "unknown_field")
     near = difflib.get_close_matches(name[:64], known, n=1, cutoff=0.6)
     hint = f'; did you mean "{near[0]}"?' if near else ""
     return Problem(name[:64], f"unknown field{hint}", "unknown_field")

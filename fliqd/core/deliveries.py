@@ -11,6 +11,7 @@ from fliqd.core.notices import Kind
 from fliqd.core.outgoing import OURS, USER_AGENT
 from fliqd.core.references import Lookup, expand, expand_all
 from fliqd.core.signing import Signer
+from fliqd.core.stand_ins import Keys, dispatchq_signature
 from fliqd.core.urls import check_url
 
 MOST_TRIES: Final = 10
@@ -50,6 +51,7 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     last_error: str | None
     created_ms: int
     finished_ms: int | None
+    signed_for: str | None = None  # the id of the token whose text signs it, of DispatchQ's callbacks
 
 
 class Tried(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -63,7 +65,9 @@ class Tried(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     finished_ms: int | None
 
 
-def request_of(delivery: Delivery, *, signer: Signer | None, lookup: Lookup, now_ms: int) -> OutgoingRequest:
+def request_of(
+    delivery: Delivery, *, signer: Signer | None, keys: Keys, lookup: Lookup, now_ms: int
+) -> OutgoingRequest:
     """Return the request of a try, signed now; raise ValueError where a reference is missing, or makes none."""
     url, headers = delivery.url, delivery.headers
     if delivery.has_references:
@@ -77,6 +81,8 @@ def request_of(delivery: Delivery, *, signer: Signer | None, lookup: Lookup, now
     sent += [("Content-Type", "application/json")] if "content-type" not in named else []
     sent += [(name, value) for name, value in headers.items() if name.lower() not in OURS]
     sent += [("X-Fliq-Delivery-Id", delivery.id), ("X-Fliq-Attempt", str(delivery.attempts))]
+    if delivery.signed_for is not None and (key := keys(delivery.signed_for)) is not None:
+        sent.append(("X-DispatchQ-Signature", dispatchq_signature(key, delivery.body)))
     if signer is not None:
         sent += signer.headers(
             message_id=delivery.id, seconds=now_ms // 1000, method="POST", url=url, body=delivery.body

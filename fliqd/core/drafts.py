@@ -14,7 +14,7 @@ from msgspec import UNSET, UnsetType
 
 from fliqd.core.durations import format_duration, parse_duration
 from fliqd.core.headers import check_headers, check_size
-from fliqd.core.model import ENDS, OnInterrupt
+from fliqd.core.model import ENDS, Dynamic, OnInterrupt
 from fliqd.core.retry import LONGEST_WAIT_S, Backoff, BackoffKind
 from fliqd.core.times import parse_time
 from fliqd.core.urls import MAX_URL, check_url, with_query
@@ -23,13 +23,15 @@ from fliqd.errors import Problem
 PAST_MS: Final = 60_000  # a time that recent means now
 AHEAD_MS: Final = 3653 * 86_400_000  # ten years
 MAX_KEY: Final = 256
+DEDUPE_MS: Final = 86_400_000  # for how long work is known again
+MAX_DEDUPE_MS: Final = 30 * DEDUPE_MS
 MAX_TEXT: Final = 256
 MAX_DESCRIPTION: Final = 4096
 MAX_TAGS: Final = 32
 MAX_TAG: Final = 64
 MAX_RETRIES: Final = 100
 MAX_DELAYS: Final = 100
-EVENTS: Final = ("started", "retrying", *ENDS)  # what a webhook may be told of
+EVENTS: Final = ("awaiting_approval", "started", "retrying", *ENDS)  # what a webhook may be told of
 _QUEUE: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}", re.ASCII)
 _FAMILY: Final = re.compile(r"[1-5]xx|[1-5][0-9][0-9]", re.ASCII)
 
@@ -66,6 +68,8 @@ class RequestDraft(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, gc=
     webhook_headers: dict[str, str] | UnsetType | None = UNSET
     webhook_events: list[str] | UnsetType | None = UNSET
     callback_url: str | UnsetType | None = UNSET
+    requires_approval: bool | UnsetType | None = UNSET
+    dynamic_fields: Literal["replace", "inject"] | UnsetType | None = UNSET
 
 
 class JobDraft(RequestDraft, kw_only=True, gc=False):
@@ -75,10 +79,8 @@ class JobDraft(RequestDraft, kw_only=True, gc=False):
     delay: int | float | str | UnsetType | None = UNSET
     expires_at: str | UnsetType | None = UNSET
     idempotency_key: str | UnsetType | None = UNSET
-
-
-# Fields of the contract that this version does not have yet; they are refused by name.
-LATER: Final = frozenset({"requires_approval", "dedupe_key"})
+    dedupe_key: str | UnsetType | None = UNSET
+    dedupe_window: int | float | str | UnsetType | None = UNSET
 
 
 class Defaults(msgspec.Struct, frozen=True):
@@ -99,6 +101,10 @@ def job_fields(draft: JobDraft, defaults: Defaults, now_ms: int, problems: list[
     fields = read_fields(draft, _JOB, defaults, now_ms, problems)
     if draft.scheduled_at and draft.delay not in (UNSET, None):
         problems.append(Problem("delay", "and scheduled_at exclude each other; give one of them"))
+    if draft.dedupe_window not in (UNSET, None) and draft.dedupe_key in (UNSET, None):
+        problems.append(Problem("dedupe_window", "goes with a dedupe_key"))
+    elif "dedupe_key" in fields:
+        fields.setdefault("dedupe_window_ms", DEDUPE_MS)
     return fields
 
 
@@ -264,6 +270,13 @@ def _backoff(value: str | BackoffDraft) -> dict[str, Any]:
     return {"backoff": backoff}
 
 
+def _window(value: object) -> dict[str, Any]:
+    window_ms = parse_duration(value)
+    if not 1_000 <= window_ms <= MAX_DEDUPE_MS:  # noqa: PLR2004 -- the range in the message
+        raise ValueError(f"got {format_duration(window_ms)}, expected 1 second to {format_duration(MAX_DEDUPE_MS)}")
+    return {"dedupe_window_ms": window_ms}
+
+
 def _text(text: str, longest: int) -> str:
     if not 1 <= len(text) <= longest:
         raise ValueError(f"expected 1 to {longest} characters, got {len(text)}")
@@ -323,6 +336,8 @@ REQUEST: Final[Readers] = (
     ("webhook_headers", or_default("webhook_headers", {}, lambda headers: {"webhook_headers": headers})),
     ("webhook_events", or_default("webhook_events", ENDS, _events)),
     ("callback_url", _told_url("callback_url")),
+    ("requires_approval", or_default("requires_approval", default=False, read=lambda yes: {"requires_approval": yes})),
+    ("dynamic_fields", or_default("dynamic_fields", None, lambda word: {"dynamic_fields": Dynamic(word)})),
 )
 _JOB: Final[Readers] = (
     *REQUEST[:2],
@@ -331,6 +346,8 @@ _JOB: Final[Readers] = (
     *REQUEST[2:],
     ("expires_at", or_default("expires_ms", None, lambda text: {"expires_ms": parse_time(text)})),
     ("idempotency_key", _or_nothing(lambda key, _now_ms: {"idempotency_key": _text(key, MAX_KEY)})),
+    ("dedupe_key", _or_nothing(lambda key, _now_ms: {"dedupe_key": _text(key, MAX_KEY)})),
+    ("dedupe_window", _or_nothing(lambda value, _now_ms: _window(value))),
 )
 # What is not read through a table, and where it stands among the rest.
 ORDER: Final = {name: index for index, (name, _) in enumerate((*_JOB[:6], ("body", None), ("json", None), *_JOB[6:]))}

@@ -30,7 +30,8 @@ class JobStatus(StrEnum):
 S = JobStatus
 TRANSITIONS: Final[Mapping[S, frozenset[S]]] = {
     S.AWAITING_APPROVAL: frozenset({S.SCHEDULED, S.CANCELLED, S.FAILED}),  # FAILED: expired
-    S.SCHEDULED: frozenset({S.RUNNING, S.CANCELLED, S.FAILED}),  # FAILED: expired before it could start
+    # FAILED: expired before it could start. AWAITING_APPROVAL: somebody holds it back
+    S.SCHEDULED: frozenset({S.RUNNING, S.CANCELLED, S.FAILED, S.AWAITING_APPROVAL}),
     S.RUNNING: frozenset({S.SUCCESS, S.FAILED, S.SCHEDULED}),  # SCHEDULED: a retry, or the daemon died
 }
 FINAL: Final = frozenset(S) - TRANSITIONS.keys()
@@ -50,6 +51,13 @@ class OnInterrupt(StrEnum):
 
     RETRY = "retry"
     FAIL = "fail"
+
+
+class Dynamic(StrEnum):
+    """What becomes of dynamic fields in a body: they are replaced, or put in besides; see `core.dynamic`."""
+
+    REPLACE = "replace"
+    INJECT = "inject"
 
 
 class Source(StrEnum):
@@ -139,6 +147,16 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     webhook_events: tuple[str, ...] = ENDS
     callback_url: str | None = None  # gets what the target answered
 
+    # what more may be asked of it, and what became of that
+    requires_approval: bool = False
+    approved_ms: int | None = None
+    approved_by: str | None = None
+    key_is_free: bool = False  # its idempotency key may name another job by now
+    dedupe_key: str | None = None
+    dedupe_window_ms: int | None = None
+    dynamic_fields: Dynamic | None = None
+    asked: bytes | None = None  # JSON: what a stand-in API was asked, as it shows it again
+
     @property
     def is_held(self) -> bool:
         """Whether it waits for an earlier run of its schedule to end, or for the items before it."""
@@ -162,3 +180,4 @@ class Execution(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     response_body: bytes | None = None
     response_truncated: bool = False
     timings: Timings | None = None
+    request_body: bytes | None = None  # what was sent, where that is not the job's own body

@@ -16,6 +16,7 @@ from fliqd.core.times import maybe_time
 S = JobStatus
 # By where the job has come to: the event, and the word for the status (Fliq's, not those of `/v1`).
 EVENTS: Final[Mapping[JobStatus, tuple[str, str]]] = {
+    S.AWAITING_APPROVAL: ("awaiting_approval", "awaiting_approval"),
     S.RUNNING: ("started", "running"),
     S.SCHEDULED: ("retrying", "pending"),
     S.SUCCESS: ("completed", "completed"),
@@ -55,6 +56,7 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     headers: dict[str, str]
     has_references: bool
     body: bytes
+    signed_for: str | None = None  # the id of the token whose text signs it, of DispatchQ's callbacks
 
 
 def wants(job: Job) -> bool:
@@ -121,6 +123,6 @@ def _content(answer: Answer) -> object:
         try:
             msgspec.json.decode(body)
             return msgspec.Raw(body)
-        except (msgspec.DecodeError, RecursionError):
+        except (ValueError, msgspec.DecodeError, RecursionError):  # ValueError: it is no UTF-8
             pass
     return body.decode("utf-8", "replace")

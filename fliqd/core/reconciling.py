@@ -19,7 +19,8 @@ from fliqd.core.schedule import DEFINED, Schedule
 DEFINED_OF_JOB: Final = (
     "url", "host", "http_method", "headers", "query", "body", "body_is_json", "has_references", "timeout_ms",
     "max_retries", "backoff", "success_statuses", "on_interrupt", "queue", "description", "tags", "scheduled_ms",
-    "expires_ms", "webhook_url", "webhook_headers", "webhook_events", "callback_url",
+    "expires_ms", "webhook_url", "webhook_headers", "webhook_events", "callback_url", "requires_approval",
+    "dynamic_fields",
 )  # fmt: skip
 
 
@@ -234,7 +235,7 @@ def _compare_jobs(declared: Sequence[Job], held: Held, now_ms: int) -> Changes:
 
 
 def _has_not_begun(job: Job) -> bool:
-    return job.status is JobStatus.SCHEDULED and job.executions == 0
+    return job.status in (JobStatus.SCHEDULED, JobStatus.AWAITING_APPROVAL) and job.executions == 0
 
 
 def _differs(job: Job, wanted: Job) -> bool:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from fliqd.core.model import ENDS, Job, JobStatus, OnInterrupt, Source, lane_of
+from fliqd.core.model import ENDS, Dynamic, Job, JobStatus, OnInterrupt, Source, lane_of
 from fliqd.core.occurrences import DstPolicy, Gap, Overlap
 from fliqd.core.retry import Backoff
 from fliqd.core.timing import IntervalRule, Timing, cron_rule, jitter_of
@@ -122,6 +122,13 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     webhook_events: tuple[str, ...] = ENDS
     callback_url: str | None = None  # gets what the target answered
 
+    # what more may be asked of its jobs, and what they remember
+    requires_approval: bool = False
+    dynamic_fields: Dynamic | None = None
+    asked: bytes | None = None  # JSON: what a stand-in API was asked, as it shows it again
+    state: bytes | None = None  # JSON object, kept by the store as runs end; so is `previous`
+    previous: bytes | None = None
+
     @property
     def status(self) -> ScheduleStatus:
         if self.paused_ms is not None:
@@ -133,13 +140,19 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 TAKEN: Final = (
     "dialect", "token_id", "url", "host", "http_method", "headers", "query", "body", "body_is_json", "has_references",
     "timeout_ms", "max_retries", "backoff", "success_statuses", "on_interrupt", "queue", "name", "description", "tags",
-    "webhook_url", "webhook_headers", "webhook_events", "callback_url",
+    "webhook_url", "webhook_headers", "webhook_events", "callback_url", "requires_approval", "dynamic_fields", "asked",
 )  # fmt: skip
 TIMING: Final = (
     "cron", "every_ms", "timezone", "dst_gap", "dst_overlap", "starts_ms", "ends_ms", "max_runs", "jitter_ms",
 )  # fmt: skip
 # What may be asked of a schedule: all that a definition says.
-DEFINED: Final = (*TIMING, "misfire", "misfire_grace_ms", "overlap", *(name for name in TAKEN if name != "token_id"))
+DEFINED: Final = (
+    *TIMING,
+    "misfire",
+    "misfire_grace_ms",
+    "overlap",
+    *(name for name in TAKEN if name not in {"token_id", "asked"}),
+)
 
 
 def timing_of(schedule: Schedule) -> Timing:
@@ -167,13 +180,15 @@ def run_ms(schedule: Schedule, slot_ms: int) -> int:
 def job_of(schedule: Schedule, *, job_id: str, slot_ms: int | None, due_ms: int, now_ms: int) -> Job:
     """Return the job of a slot, or of no slot: one that somebody asked for."""
     taken: dict[str, Any] = {name: getattr(schedule, name) for name in TAKEN}
+    waits = schedule.requires_approval
     return Job(
         id=job_id,
         schedule_id=schedule.id,
         slot_ms=slot_ms,
         lane=lane_of(schedule.queue, schedule.host),
         scheduled_ms=due_ms,
-        next_attempt_ms=max(due_ms, now_ms),
+        status=JobStatus.AWAITING_APPROVAL if waits else JobStatus.SCHEDULED,
+        next_attempt_ms=None if waits else max(due_ms, now_ms),
         created_ms=now_ms,
         updated_ms=now_ms,
         **taken,

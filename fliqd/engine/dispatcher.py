@@ -14,6 +14,7 @@ import structlog
 from fliqd.clock import Clock
 from fliqd.core.delivery import ErrorCode, Failure, OutgoingRequest, Response
 from fliqd.core.due_heap import DueEntry
+from fliqd.core.dynamic import ROOM, hear
 from fliqd.core.gates import QueueGate
 from fliqd.core.lanes import Lanes
 from fliqd.core.model import NO_QUEUE, QUARANTINE, Job, JobStatus, lane_of
@@ -23,6 +24,7 @@ from fliqd.core.redirects import next_hop
 from fliqd.core.references import Lookup, expand_job
 from fliqd.core.settle import settle
 from fliqd.core.signing import Signer
+from fliqd.core.stand_ins import Keys
 from fliqd.engine.recorder import Recorder
 from fliqd.engine.scheduler import LEAD_MS
 from fliqd.engine.sender import Exchange, Sender
@@ -91,6 +93,7 @@ class Dispatcher:
         sender: Sender,
         clock: Clock,
         signer: Signer | None,
+        keys: Keys,
         spread: Callable[[], float],
         owner: str,
         limits: Limits,
@@ -102,6 +105,7 @@ class Dispatcher:
         self._sender = sender
         self._clock = clock
         self._signer = signer
+        self._keys = keys
         self._spread = spread
         self._owner = owner
         self._limits = limits
@@ -325,8 +329,9 @@ class Dispatcher:
             attempt.first = attempt.request = outgoing(
                 job,
                 signer=self._signer,
+                keys=self._keys,
                 now_ms=attempt.started_ms,
-                capture=self._limits.response_capture,
+                capture=self._capture(job),
                 limit=self._limits.response_limit,
                 timeout_s=timeout_s,
             )
@@ -335,6 +340,11 @@ class Dispatcher:
             # Our bug, and one job's bad luck: it must neither stop the others nor leave the job running.
             log.exception("attempt.crashed", job_id=job.id)
             self._end(attempt, CRASHED)
+
+    def _capture(self, job: Job) -> int:
+        """Return how much of the answer is wanted: the next run may be told all of it."""
+        kept = self._limits.response_capture
+        return max(kept, ROOM) if job.dynamic_fields and job.schedule_id is not None else kept
 
     def _answered(self, attempt: _Attempt, response: Response) -> None:
         try:
@@ -366,6 +376,7 @@ class Dispatcher:
                 request,
                 hop,
                 signer=self._signer,
+                keys=self._keys,
                 now_ms=attempt.started_ms,
                 timeout_s=max(0.001, attempt.ends_at - self._clock.monotonic()),
                 previous=response.peer,
@@ -383,6 +394,8 @@ class Dispatcher:
         finished_ms = attempt.started_ms + round((self._clock.monotonic() - attempt.started) * 1000)
         now_ms = self._clock.now_ms()
         settlement = settle(job, response, now_ms, self._spread())
+        heard = hear(response) if job.dynamic_fields and job.schedule_id is not None else None
+        kept = self._limits.response_capture
         end = Finish(
             job=job,
             settlement=settlement,
@@ -392,9 +405,10 @@ class Dispatcher:
             late_ms=max(0, attempt.started_ms - (job.due_ms or 0)),
             status_code=response.status,
             response_headers=response.headers,
-            response_body=response.body or None,
-            response_truncated=response.truncated,
+            response_body=response.body[:kept] or None,
+            response_truncated=response.truncated or len(response.body) > kept,
             timings=response.timings,
+            heard=heard,
             next_by_ms=now_ms + LEAD_MS if self._may_be_followed(attempt) else None,
         )
         if attempt.lane is not None:

@@ -42,11 +42,12 @@ class Janitor:
         self._seen_changes = -1
         self._last_ms = 0
         self._next_by_age_ms: int | None = None
+        self._next_expiry_ms: int | None = None  # of a job that somebody has to approve
 
     def look(self) -> None:
         """Start a sweep if one is due: something has grown old, or much may have changed."""
         now_ms = self._clock.now_ms()
-        old = self._next_by_age_ms is not None and now_ms >= self._next_by_age_ms
+        old = any(due_ms is not None and now_ms >= due_ms for due_ms in (self._next_by_age_ms, self._next_expiry_ms))
         changed = self._store.changes != self._seen_changes and abs(now_ms - self._last_ms) >= EVERY_MS
         if old or changed or self._store.blocked is not None:
             self._due.set()
@@ -64,6 +65,7 @@ class Janitor:
     async def sweep(self) -> int:
         """Delete what is beyond the limits; return how many jobs that were."""
         now_ms = self._last_ms = self._clock.now_ms()
+        await self._expire_unapproved(now_ms)
         deleted = await self._delete_before(now_ms - self._retention.finished_ms)
         beyond = await self._store.nth_newest_finish_ms(self._retention.max_finished)
         if beyond is not None:
@@ -99,6 +101,14 @@ class Janitor:
         while untidy:
             if untidy := await self._store.rollups.tidy(now_ms // HOUR_MS):
                 await asyncio.sleep(PAUSE_S)
+
+    async def _expire_unapproved(self, now_ms: int) -> None:
+        """Fail jobs that nobody has approved in time."""
+        full = True
+        while full:
+            full = await self._store.expire_unapproved(now_ms=now_ms, limit=BATCH) == BATCH
+            await asyncio.sleep(PAUSE_S if full else 0)
+        self._next_expiry_ms = await self._store.first_unapproved_expiry_ms()
 
     async def _delete_before(self, before_ms: int) -> int:
         deleted = 0

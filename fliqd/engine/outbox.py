@@ -13,6 +13,7 @@ from fliqd.core.due_heap import DueEntry
 from fliqd.core.lanes import LANE_ROOM, Lanes
 from fliqd.core.references import Lookup
 from fliqd.core.signing import Signer
+from fliqd.core.stand_ins import Keys
 from fliqd.engine.scheduler import Scheduler
 from fliqd.engine.sender import Sender
 from fliqd.errors import FliqdError, UnavailableError
@@ -33,12 +34,21 @@ class Messenger:
     """
 
     def __init__(
-        self, *, outbox: Outbox, sender: Sender, clock: Clock, signer: Signer | None, owner: str, lookup: Lookup
+        self,
+        *,
+        outbox: Outbox,
+        sender: Sender,
+        clock: Clock,
+        signer: Signer | None,
+        keys: Keys,
+        owner: str,
+        lookup: Lookup,
     ) -> None:
         self._outbox = outbox
         self._sender = sender
         self._clock = clock
         self._signer = signer
+        self._keys = keys
         self._owner = owner
         self._lookup = lookup
         self._due = Scheduler(source=outbox, clock=clock, hand_over=self.hand_over, lead_ms=0)
@@ -146,7 +156,9 @@ class Messenger:
 
     async def _send(self, delivery: Delivery) -> Response:
         try:
-            request = request_of(delivery, signer=self._signer, lookup=self._lookup, now_ms=self._clock.now_ms())
+            request = request_of(
+                delivery, signer=self._signer, keys=self._keys, lookup=self._lookup, now_ms=self._clock.now_ms()
+            )
         except ValueError as err:
             return Response(failure=Failure(code=ErrorCode.UNRESOLVED, message=str(err)))
         return await self._sender.send(request)

@@ -1,7 +1,7 @@
 """What can be done with jobs."""
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Collection, Sequence
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
@@ -11,9 +11,18 @@ from fliqd.core.drafts import Defaults, JobDraft, in_order, job_fields, required
 from fliqd.core.durations import format_duration
 from fliqd.core.gates import QueueGate
 from fliqd.core.model import DEFAULT_QUEUE, FINAL, QUARANTINE, Execution, Job, JobStatus, lane_of
+from fliqd.core.schedule import WhileRunning
+from fliqd.core.stand_ins import NATIVE
 from fliqd.core.times import format_time
 from fliqd.errors import FliqdError, InvalidError, Problem
-from fliqd.store.base import Created, JobFilter, Store
+from fliqd.store.base import Created, JobFilter, JobOrder, Store
+
+# What cannot be changed later, and why.
+FIXED: Final = {
+    "idempotency_key": "cannot be changed: it names the create that made the job",
+    "dedupe_key": "cannot be changed: it was compared when the job was made",
+    "requires_approval": "cannot be changed: approve the job, or cancel it",
+}
 
 
 class Asked(NamedTuple):
@@ -65,13 +74,18 @@ class Jobs:
         self._defaults = defaults
         self._traffic = traffic
 
-    async def create(self, asked: Asked, *, dialect: str = "v1", token_id: str | None = None) -> Created:
-        """Add one job; raise InvalidError with everything that is wrong."""
-        job = self.new(asked, self._clock.now_ms(), dialect=dialect, token_id=token_id)
+    async def create(
+        self, asked: Asked, *, dialect: str = NATIVE, token_id: str | None = None, raw: bytes | None = None
+    ) -> Created:
+        """Add one job; raise InvalidError with everything that is wrong.
+
+        `raw` is JSON that a stand-in API keeps with it, to show it again.
+        """
+        job = self.new(asked, self._clock.now_ms(), dialect=dialect, token_id=token_id, raw=raw)
         return (await self._store.create_jobs([job]))[0]
 
     async def create_many(
-        self, asks: Sequence[Asked], *, dialect: str = "v1", token_id: str | None = None
+        self, asks: Sequence[Asked], *, dialect: str = NATIVE, token_id: str | None = None
     ) -> list[Created | FliqdError]:
         """Add those that are right, in one transaction; the others come back as their errors, in place."""
         now_ms = self._clock.now_ms()
@@ -89,6 +103,18 @@ class Jobs:
         """Return a job; raise NotFoundError."""
         return await self._store.job(job_id)
 
+    async def get_numbered(self, pk: int) -> Job:
+        """Return a job by its number; raise NotFoundError."""
+        return await self._store.job_by_pk(pk)
+
+    async def page(self, where: JobFilter, order: JobOrder, *, offset: int, limit: int) -> Sequence[Job]:
+        """Return `limit` jobs from a place on, which shifts as jobs come and go: `list` does not do that."""
+        return await self._store.jobs_from(where, order=order, offset=offset, limit=limit)
+
+    async def count(self, where: JobFilter) -> int:
+        """Return how many jobs there are."""
+        return await self._store.count_jobs(where)
+
     async def list(self, where: JobFilter, *, before_pk: int | None, limit: int) -> tuple[list[Job], int | None]:
         """Return jobs, newest first, and the pk to go on before, None at the end."""
         page = await self._store.jobs(where, before_pk=before_pk, limit=limit)
@@ -99,8 +125,7 @@ class Jobs:
         now_ms = self._clock.now_ms()
         problems = list(asked.problems)
         fields = job_fields(asked.draft, self._defaults(), now_ms, problems)
-        if "idempotency_key" in fields:
-            problems.append(Problem("idempotency_key", "cannot be changed: it names the create that made the job"))
+        problems += [Problem(name, why) for name, why in FIXED.items() if name in fields]
         if problems:
             raise InvalidError(in_order(problems))
         return await self._store.change_job(job_id, lambda job: lifecycle.update(lifecycle.own(job), fields, now_ms))
@@ -110,22 +135,55 @@ class Jobs:
         now_ms = self._clock.now_ms()
         return await self._store.change_job(job_id, lambda job: lifecycle.cancel(lifecycle.own(job), now_ms))
 
+    async def approve(self, job_id: str, *, by: str) -> Job:
+        """Let a job go that waits for somebody; `by` is kept as who that was."""
+        now_ms = self._clock.now_ms()
+        schedule_id = (await self._store.job(job_id)).schedule_id
+        overlap = WhileRunning.ALLOW
+        if schedule_id is not None:
+            overlap = (await self._store.schedules.get(schedule_id, deleted_too=True)).overlap
+        queues_up = overlap is not WhileRunning.ALLOW
+        return await self._store.change_job(
+            job_id, lambda job: lifecycle.approve(job, now_ms, by=by, queues_up=queues_up)
+        )
+
+    async def hold(self, job_id: str) -> Job:
+        """Have a job that waits for its time wait to be approved as well."""
+        now_ms = self._clock.now_ms()
+        return await self._store.change_job(job_id, lambda job: lifecycle.hold(lifecycle.own(job), now_ms))
+
+    async def forget(self, job_id: str) -> Job:
+        """Cancel a job if it waits, and let its idempotency key name another one; it stays to be read."""
+        now_ms = self._clock.now_ms()
+
+        def change(job: Job) -> Job:
+            ended = job if job.status in FINAL else lifecycle.cancel(lifecycle.own(job), now_ms)
+            return lifecycle.free_key(ended, now_ms)
+
+        return await self._store.change_job(job_id, change)
+
     async def run(self, job_id: str) -> Job:
         """Make a waiting job due at once."""
         now_ms = self._clock.now_ms()
         return await self._store.change_job(job_id, lambda job: lifecycle.run_now(job, now_ms))
 
-    async def replay(self, job_id: str, *, token_id: str | None = None) -> Job:
-        """Do a failed job again, as a new one."""
+    async def replay(
+        self, job_id: str, *, token_id: str | None = None, of: Collection[JobStatus] = (JobStatus.FAILED,)
+    ) -> Job:
+        """Do a job again, as a new one; it must be in a state among `of`."""
         failed = await self._store.job(job_id)
         again = lifecycle.replay(
-            failed, new_id=f"job_{self._new_ulid()}", now_ms=self._clock.now_ms(), token_id=token_id
+            failed, new_id=f"job_{self._new_ulid()}", now_ms=self._clock.now_ms(), token_id=token_id, of=of
         )
         return (await self._store.create_jobs([again]))[0].job
 
     async def executions(self, job_id: str) -> Sequence[Execution]:
         """Return the attempts at a job, newest first."""
         return await self._store.executions(job_id)
+
+    async def attempts(self, job: Job | None, *, offset: int, limit: int) -> Sequence[Execution]:
+        """Return attempts from a place on, at one job or at all of them, the newest job's first."""
+        return await self._store.executions_from(None if job is None else job.pk, offset=offset, limit=limit)
 
     async def why(self, job_id: str) -> tuple[Job, Sequence[Reason]]:
         """Say what a job waits for, most telling first; nothing for one that has ended."""
@@ -166,7 +224,15 @@ class Jobs:
             reasons.append(Reason("limit", message))
         return reasons or [Reason("next", "it is due and about to leave")]
 
-    def new(self, asked: Asked, now_ms: int, *, dialect: str = "v1", token_id: str | None = None) -> Job:
+    def new(
+        self,
+        asked: Asked,
+        now_ms: int,
+        *,
+        dialect: str = NATIVE,
+        token_id: str | None = None,
+        raw: bytes | None = None,
+    ) -> Job:
         """Return the job that is asked for; raise InvalidError with everything that is wrong."""
         problems = list(asked.problems)
         defaults = self._defaults()
@@ -183,6 +249,8 @@ class Jobs:
             raise InvalidError(in_order(problems))
         for name in ("timeout_ms", "max_retries", "backoff"):
             fields.setdefault(name, getattr(defaults, name))
+        if fields.get("requires_approval"):
+            fields |= {"status": JobStatus.AWAITING_APPROVAL, "next_attempt_ms": None}
         return Job(
             id=f"job_{self._new_ulid()}",
             lane=lane_of(fields.get("queue", DEFAULT_QUEUE), fields["host"]),
@@ -190,6 +258,7 @@ class Jobs:
             token_id=token_id,
             created_ms=now_ms,
             updated_ms=now_ms,
+            asked=raw,
             **fields,
         )
 

@@ -11,7 +11,7 @@ from fliqd.clock import Clock
 from fliqd.core import lifecycle
 from fliqd.core.buffers import DEFINED_OF_BUFFER, Buffer
 from fliqd.core.channels import Channel
-from fliqd.core.model import Job, Source
+from fliqd.core.model import Job, JobStatus, Source
 from fliqd.core.queues import Queue
 from fliqd.core.reconciling import (
     DEFINED_OF_JOB,
@@ -173,7 +173,7 @@ class Reconciler:
             id=f"job_{self._new_ulid()}",
             created_ms=now_ms,
             updated_ms=now_ms,
-            next_attempt_ms=max(job.scheduled_ms, now_ms),
+            **_place(job, now_ms, approved=False),
         )
 
 
@@ -196,8 +196,15 @@ def _queue(old: Queue, entry: DeclaredQueue, now_ms: int) -> Queue:
 
 def _edited(old: Job, wanted: Job, now_ms: int) -> Job:
     fields = {name: getattr(wanted, name) for name in DEFINED_OF_JOB}
-    next_ms = max(wanted.scheduled_ms, now_ms)
-    return msgspec.structs.replace(old, **fields, lane=wanted.lane, next_attempt_ms=next_ms, updated_ms=now_ms)
+    place = _place(wanted, now_ms, approved=old.approved_ms is not None)
+    return msgspec.structs.replace(old, **fields, **place, lane=wanted.lane, updated_ms=now_ms)
+
+
+def _place(wanted: Job, now_ms: int, *, approved: bool) -> dict[str, Any]:
+    """Return where a job that has not begun stands: it waits for its time, or for somebody."""
+    if wanted.requires_approval and not approved:
+        return {"status": JobStatus.AWAITING_APPROVAL, "next_attempt_ms": None}
+    return {"status": JobStatus.SCHEDULED, "next_attempt_ms": max(wanted.scheduled_ms, now_ms)}
 
 
 def _memory(job: Job, now_ms: int) -> DeclaredJob:

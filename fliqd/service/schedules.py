@@ -10,7 +10,17 @@ from fliqd.clock import Clock
 from fliqd.core.accounting import account, next_run_ms, not_run, upcoming
 from fliqd.core.drafts import Defaults, in_order
 from fliqd.core.model import Job, Source
-from fliqd.core.schedule import TIMING, Missed, MissedReason, Schedule, ScheduleStatus, fault_of, job_of
+from fliqd.core.schedule import (
+    TIMING,
+    Missed,
+    MissedReason,
+    Schedule,
+    ScheduleStatus,
+    fault_of,
+    job_of,
+    run_ms,
+    timing_of,
+)
 from fliqd.core.schedule_drafts import (
     SCHEDULE_ORDER,
     ScheduleDraft,
@@ -20,6 +30,7 @@ from fliqd.core.schedule_drafts import (
     required_of_schedule,
     schedule_fields,
 )
+from fliqd.core.stand_ins import NATIVE
 from fliqd.errors import ConflictError, InvalidError, Problem
 from fliqd.store.base import ScheduleFilter, Schedules, Step
 
@@ -48,14 +59,46 @@ class ScheduleService:
         self._new_ulid = new_ulid
         self._defaults = defaults
 
-    async def create(self, asked: AskedSchedule, *, dialect: str = "v1", token_id: str | None = None) -> Schedule:
-        """Add a schedule; raise InvalidError with everything that is wrong, ConflictError for a name that is taken."""
+    async def create(
+        self, asked: AskedSchedule, *, dialect: str = NATIVE, token_id: str | None = None, raw: bytes | None = None
+    ) -> Schedule:
+        """Add a schedule; raise InvalidError with everything that is wrong, ConflictError for a name that is taken.
+
+        `raw` is JSON that a stand-in API keeps with it, to show it again.
+        """
+        schedule = self._new_with_runs(asked, dialect=dialect, token_id=token_id, raw=raw)
+        return await self._store.create(schedule)
+
+    async def create_with_job(
+        self, asked: AskedSchedule, *, dialect: str, token_id: str | None = None, raw: bytes | None = None
+    ) -> tuple[Schedule, Job]:
+        """Do so, and make the job of its first due time ahead, in the same transaction; that time may be now."""
+        schedule = self._new_with_runs(asked, dialect=dialect, token_id=token_id, raw=raw)
+        timing, now_ms = timing_of(schedule), schedule.created_ms
+        slot_ms = timing.next_after(now_ms - 1)
+        if slot_ms is None:
+            raise InvalidError([Problem("ends_at", "no run comes before it")])
+        job = job_of(
+            schedule,
+            job_id=f"job_{self._new_ulid()}",
+            slot_ms=slot_ms,
+            due_ms=run_ms(schedule, slot_ms),
+            now_ms=now_ms,
+        )
+        moved = msgspec.structs.replace(schedule, cursor_ms=slot_ms, run_count=1)
+        created = await self._store.create(msgspec.structs.replace(moved, next_run_ms=next_run_ms(moved)), job)
+        # What was made in its transaction is read again for the key that the store has given it.
+        return created, (await self._store.jobs([job.id]))[0]
+
+    def _new_with_runs(
+        self, asked: AskedSchedule, *, dialect: str, token_id: str | None, raw: bytes | None
+    ) -> Schedule:
         now_ms = self._clock.now_ms()
         schedule = self.new(asked, now_ms)
         problems = list(has_runs(schedule, now_ms))
         if problems:
             raise InvalidError(problems)
-        return await self._store.create(msgspec.structs.replace(schedule, dialect=dialect, token_id=token_id))
+        return msgspec.structs.replace(schedule, dialect=dialect, token_id=token_id, asked=raw)
 
     def new(self, asked: AskedSchedule, now_ms: int) -> Schedule:
         """Return the schedule that is asked for; raise InvalidError with everything that is wrong."""

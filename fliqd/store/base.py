@@ -9,7 +9,7 @@ Raised by any of them: `UnavailableError` when the disk is full or locked (nothi
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import msgspec
 
@@ -19,6 +19,7 @@ from fliqd.core.channels import Channel
 from fliqd.core.deliveries import Delivery, DeliveryStatus, Tried
 from fliqd.core.delivery import Timings
 from fliqd.core.due_heap import DueEntry
+from fliqd.core.dynamic import Heard
 from fliqd.core.events import News
 from fliqd.core.histogram import Histogram
 from fliqd.core.incidents import Incident
@@ -44,6 +45,16 @@ class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
     scheduled_to_ms: int | None = None
 
 
+OrderedBy = Literal["created", "updated", "scheduled", "finished"]
+
+
+class JobOrder(NamedTuple):
+    """By what jobs are put in order, and whether the greatest comes first."""
+
+    by: OrderedBy = "created"
+    newest_first: bool = True
+
+
 class Page(msgspec.Struct, frozen=True):
     """A part of a list, and the key to go on before, None at the end.
 
@@ -59,6 +70,7 @@ class Created(msgspec.Struct, frozen=True):
 
     job: Job
     replayed: bool
+    deduplicated: bool = False  # when there is one already that does the same work
 
 
 class Finish(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -75,6 +87,7 @@ class Finish(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     response_body: bytes | None
     response_truncated: bool
     timings: Timings
+    heard: Heard | None = None  # what the next run of its schedule is told, where that asks for it
     next_by_ms: int | None = None  # the slot may go to the next item of its buffer, if that is due by then
 
 
@@ -238,8 +251,8 @@ class Schedules(Protocol):
     def on_due(self, listener: Callable[[Sequence[DueEntry]], None]) -> None:
         """Have `listener` told, after each commit, of every schedule whose next run has changed."""
 
-    async def create(self, schedule: Schedule) -> Schedule:
-        """Add a schedule; raise ConflictError (`name_taken`)."""
+    async def create(self, schedule: Schedule, first: Job | None = None) -> Schedule:
+        """Add a schedule, with its first job where that is made ahead; raise ConflictError (`name_taken`)."""
 
     async def get(self, schedule_id: str, *, deleted_too: bool = False) -> Schedule:
         """Return a schedule; raise NotFoundError. `last_status` is that of its last job right now."""
@@ -393,10 +406,26 @@ class Store(Protocol):
         """Have nobody told any more, and nothing taken down."""
 
     async def create_jobs(self, jobs: Sequence[Job]) -> list[Created]:
-        """Add jobs; one whose (dialect, idempotency key) exists is not added, the first one comes back."""
+        """Add jobs; one whose (dialect, idempotency key) is held is not added, the one that holds it comes back.
+
+        Nor is one with the `dedupe_key` of another that was made within its window, and has neither failed nor been
+        cancelled.
+        """
 
     async def job(self, job_id: str) -> Job:
         """Return a job; raise NotFoundError."""
+
+    async def job_by_pk(self, pk: int) -> Job:
+        """Return a job by the store's own key; raise NotFoundError."""
+
+    async def jobs_from(self, where: JobFilter, *, order: JobOrder, offset: int, limit: int) -> list[Job]:
+        """Return up to `limit` jobs after the first `offset` of them. It takes as long as there are jobs before."""
+
+    async def count_jobs(self, where: JobFilter) -> int:
+        """Return how many jobs there are."""
+
+    async def executions_from(self, job_pk: int | None, *, offset: int, limit: int) -> list[Execution]:
+        """Return up to `limit` attempts after the first `offset`, at one job or at all, the newest job's first."""
 
     async def jobs(self, where: JobFilter, *, before_pk: int | None, limit: int) -> Page:
         """Return up to `limit` jobs, newest first, created before the one with `before_pk`.
@@ -469,6 +498,12 @@ class Store(Protocol):
 
         What they took is given back to the disk.
         """
+
+    async def expire_unapproved(self, *, now_ms: int, limit: int) -> int:
+        """Fail up to `limit` jobs that nobody has approved before they expired; return how many."""
+
+    async def first_unapproved_expiry_ms(self) -> int | None:
+        """Return when the first of the jobs that wait to be approved expires."""
 
     async def oldest_finish_ms(self) -> int | None:
         """Return when the first of the finished jobs finished."""

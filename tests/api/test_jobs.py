@@ -34,6 +34,10 @@ async def test_a_created_job_shows_all_its_fields(fliqd: RunningDaemon) -> None:
         "webhook_headers": {"Authorization": "Bearer s3cret"},
         "webhook_events": ["started", "failed"],
         "callback_url": URL + "answer",
+        "requires_approval": False,
+        "dynamic_fields": "replace",
+        "dedupe_key": "k2",
+        "dedupe_window": "2h",
     }
     job = await fliqd.create(**given)
     assert JOB_ID.fullmatch(job["id"])
@@ -51,6 +55,7 @@ async def test_a_created_job_shows_all_its_fields(fliqd: RunningDaemon) -> None:
         "executions": 0,
         "actions": ["cancel", "run", "update"],
         "source": "api",
+        "deduplicated": False,
         **dict.fromkeys(
             ["started_at", "finished_at", "last_status_code", "last_error", "replay_of", "schedule_id", "buffer_id",
              "approved_at", "approved_by"]
@@ -116,7 +121,11 @@ WRONG = [
     ({"success_statuses": []}, "invalid_success_statuses", "2xx"),
     ({"success_statuses": [600]}, "invalid_success_statuses", "2xx"),
     ({"schedled_at": FUTURE}, "unknown_field", 'did you mean "scheduled_at"?'),
-    ({"dedupe_key": "k"}, "unknown_field", "not available in this version"),
+    ({"dedupe_window": "1h"}, "invalid_dedupe_window", "goes with a dedupe_key"),
+    ({"dedupe_key": "k", "dedupe_window": "31d"}, "invalid_dedupe_window", "1 second to 30d"),
+    ({"dedupe_key": ""}, "invalid_dedupe_key", "1 to 256 characters"),
+    ({"dynamic_fields": "all"}, "invalid_dynamic_fields", "replace"),
+    ({"requires_approval": "yes"}, "invalid_requires_approval", "true or false"),
     ({"webhook_url": "ftp://a/"}, "invalid_webhook_url", "http"),
     ({"callback_url": "http://a b/"}, "invalid_callback_url", "space"),
     ({"webhook_url": URL, "webhook_headers": {"Host": "a"}}, "invalid_webhook_headers", "set by fliqd"),

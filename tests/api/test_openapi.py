@@ -62,6 +62,7 @@ Call = tuple[str, str, Any]
 OF_JOBS: list[Call] = [
     ("GET", "/v1/jobs?limit=5", None), ("GET", "/v1/jobs?limit=0", None), ("POST", "/v1/jobs", {"url": 1}),
     ("GET", "/v1/jobs/{id}", None), ("PATCH", "/v1/jobs/{id}", {"name": "n"}), ("POST", "/v1/jobs/{id}/run", None),
+    ("POST", "/v1/jobs/{id}/approve", None),
     ("GET", "/v1/jobs/{id}/executions", None), ("GET", "/v1/jobs/{id}/why", None), ("DELETE", "/v1/jobs/{id}", None),
 ]  # fmt: skip
 OF_SCHEDULES: list[Call] = [

@@ -271,3 +271,11 @@ async def test_the_list_of_deliveries(fliqd: RunningDaemon, target: Target) -> N
     assert one["job_id"] == jobs[0]["id"]
     wrong = await fliqd("GET", "/v1/webhooks/deliveries?status=lost")
     assert (wrong.status, wrong.code) == (400, "invalid_status")
+
+
+async def test_an_answer_that_lies_about_being_json_is_a_text(fliqd: RunningDaemon, target: Target) -> None:
+    lie = web.Response(body=b'{"a":"\xff"}', content_type="application/json")
+    target.answers += [lie]
+    await fliqd.create(url=target.url, delay=0, callback_url=target.url + "/answer")
+    _, hit = await target.received(2)
+    assert (payload(hit)["status"], payload(hit)["body"]) == (200, '{"a":"\ufffd"}')

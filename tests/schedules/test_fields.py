@@ -200,7 +200,7 @@ REFUSALS: list[tuple[dict[str, Any], str, str]] = [
     ({"every": "1h", "scheduled_at": "2028-01-01T00:00:00Z"}, "unknown_field", "unknown field"),
     ({"every": "1h", "idempotency_key": "k"}, "unknown_field", "unknown field"),
     ({"every": "1h", "next_run_at": None}, "unknown_field", "unknown field"),
-    ({"every": "1h", "dedupe_key": "k"}, "unknown_field", "not available"),
+    ({"every": "1h", "dedupe_key": "k"}, "unknown_field", "unknown field"),
 ]
 
 

@@ -65,7 +65,7 @@ class SqliteOutbox:
     def unsay(self, tx: Transaction, jobs: Sequence[Job]) -> None:
         """Take back that jobs have started, where that has not been told."""
         if jobs:
-            tx.each("outbox_unsay", [(job.id,) for job in jobs])
+            tx.each("outbox_unsay", [(job.id, len(list(notices(job)))) for job in jobs])
 
     def forget_jobs(self, tx: Transaction, job_ids: Sequence[str]) -> None:
         """Delete what was told of jobs that are deleted."""

@@ -11,7 +11,18 @@ SELECT max(coalesce((SELECT max(pk) FROM job WHERE pk < :first_item_pk), 0),
 -- The jobs that an idempotency key has already made.
 SELECT job.*
   FROM json_each(:keys) AS wanted
-  JOIN job ON job.dialect = wanted.value ->> 0 AND job.idempotency_key = wanted.value ->> 1;
+  JOIN job ON job.dialect = wanted.value ->> 0 AND job.idempotency_key = wanted.value ->> 1 AND NOT job.key_is_free;
+
+-- name: job_key_free
+UPDATE job SET key_is_free = 1 WHERE pk = ?;
+
+-- name: jobs_by_dedupe_key
+-- The newest job that was made for the same work since an instant, and has neither failed nor been cancelled.
+SELECT job.*
+  FROM json_each(:keys) AS wanted
+  JOIN job ON job.pk = (SELECT max(same.pk) FROM job AS same
+                         WHERE same.dialect = wanted.value ->> 0 AND same.dedupe_key = wanted.value ->> 1
+                           AND same.created_ms > wanted.value ->> 2 AND same.status NOT IN ('failed', 'cancelled'));
 
 -- name: job_insert
 INSERT INTO job (
@@ -19,8 +30,9 @@ INSERT INTO job (
     max_retries, backoff, success_statuses, on_interrupt, queue, name, description, tags, idempotency_key, replay_of,
     scheduled_ms, expires_ms, created_ms, updated_ms, started_ms, finished_ms, next_attempt_ms, due_ms, owner, executions,
     attempts, crashes, last_status_code, last_error, source, schedule_id, slot_ms, has_references, buffer_id,
-    webhook_url, webhook_headers, webhook_events, callback_url
-) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+    webhook_url, webhook_headers, webhook_events, callback_url, requires_approval, approved_ms, approved_by, key_is_free,
+    dedupe_key, dedupe_window_ms, dynamic_fields, asked
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: job_replace
 -- The new values in the order of job_insert, then the state that was read: no row if it has moved on.
@@ -29,8 +41,9 @@ UPDATE job
         max_retries, backoff, success_statuses, on_interrupt, queue, name, description, tags, idempotency_key, replay_of,
         scheduled_ms, expires_ms, created_ms, updated_ms, started_ms, finished_ms, next_attempt_ms, due_ms, owner, executions,
         attempts, crashes, last_status_code, last_error, source, schedule_id, slot_ms, has_references, buffer_id,
-        webhook_url, webhook_headers, webhook_events, callback_url)
-     = (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+        webhook_url, webhook_headers, webhook_events, callback_url, requires_approval, approved_ms, approved_by, key_is_free,
+        dedupe_key, dedupe_window_ms, dynamic_fields, asked)
+     = (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
  WHERE pk = ? AND status = ? AND executions = ?
 RETURNING pk;
 
@@ -42,6 +55,39 @@ DELETE FROM job_tag WHERE job_pk = ?;
 
 -- name: job_by_id
 SELECT * FROM job WHERE id = :id;
+
+-- name: job_by_pk
+SELECT * FROM job WHERE pk = :pk;
+
+-- name: jobs_counted
+SELECT count(*) FROM job
+ WHERE pk < :before_pk
+   AND (:created_from_ms IS NULL OR created_ms >= :created_from_ms)
+   AND (:created_to_ms IS NULL OR created_ms < :created_to_ms)
+   AND (:scheduled_from_ms IS NULL OR scheduled_ms >= :scheduled_from_ms)
+   AND (:scheduled_to_ms IS NULL OR scheduled_ms < :scheduled_to_ms)
+   /* more */;
+
+-- name: jobs_from
+-- A page by its place and not by its first row, as some of the stand-in APIs have it.
+SELECT * FROM job
+ WHERE pk IN (SELECT pk FROM job
+               WHERE pk < :before_pk
+                 AND (:created_from_ms IS NULL OR created_ms >= :created_from_ms)
+                 AND (:created_to_ms IS NULL OR created_ms < :created_to_ms)
+                 AND (:scheduled_from_ms IS NULL OR scheduled_ms >= :scheduled_from_ms)
+                 AND (:scheduled_to_ms IS NULL OR scheduled_ms < :scheduled_to_ms)
+                 /* more */
+               /* order */
+               LIMIT :limit OFFSET :offset)
+ /* order */;
+
+-- name: executions_newest_first
+-- Attempts at jobs, or at one of them, by job and number.
+SELECT execution.* FROM execution
+ WHERE job_pk < :before_pk AND (:job_pk IS NULL OR job_pk = :job_pk)
+ ORDER BY job_pk DESC, attempt_num DESC
+ LIMIT :limit OFFSET :offset;
 
 -- name: jobs_newest_first
 SELECT * FROM job
@@ -90,7 +136,8 @@ SELECT json_group_array(json_array(
        queue, name, description, tags, idempotency_key, replay_of, scheduled_ms, expires_ms, created_ms, :now_ms,
        coalesce(started_ms, :now_ms), finished_ms, NULL, next_attempt_ms, :owner, executions + 1, attempts, crashes,
        last_status_code, last_error, source, schedule_id, slot_ms, has_references, buffer_id,
-       webhook_url, webhook_headers, webhook_events, callback_url))
+       webhook_url, webhook_headers, webhook_events, callback_url, requires_approval, approved_ms, approved_by, key_is_free,
+       dedupe_key, dedupe_window_ms, dynamic_fields, CAST(asked AS TEXT)))
   FROM job
  WHERE pk IN (SELECT value FROM json_each(:pks))
    AND status = 'scheduled' AND next_attempt_ms <= :until_ms
@@ -124,10 +171,10 @@ UPDATE execution
    SET status = ended.status, started_ms = ended.started_ms, finished_ms = ended.finished_ms, late_ms = ended.late_ms,
        status_code = ended.status_code, error_code = ended.error_code, error = ended.error,
        response_headers = ended.response_headers, response_body = ended.response_body,
-       response_truncated = ended.response_truncated, timings = ended.timings
+       response_truncated = ended.response_truncated, timings = ended.timings, request_body = ended.request_body
   FROM (WITH ended (job_pk, attempt_num, status, started_ms, finished_ms, late_ms, status_code, error_code, error,
-                    response_headers, response_body, response_truncated, timings)
-          AS (VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?))
+                    response_headers, response_body, response_truncated, timings, request_body)
+          AS (VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?))
         SELECT * FROM ended) AS ended
  WHERE execution.job_pk = ended.job_pk AND execution.attempt_num = ended.attempt_num AND execution.status = 'running';
 
@@ -144,6 +191,22 @@ UPDATE job
           AS (VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?))
         SELECT * FROM ended) AS ended
  WHERE job.pk = ended.pk AND +job.status = 'running' AND job.executions = ended.executions AND job.owner = ended.owner;
+
+-- name: jobs_expire_unapproved
+-- Those that waited for somebody until it was too late.
+UPDATE job
+   SET status = 'failed', finished_ms = :now_ms, updated_ms = :now_ms, last_error = :error
+ WHERE pk IN (SELECT pk FROM job WHERE status = 'awaiting_approval' AND expires_ms < :now_ms LIMIT :limit)
+RETURNING schedule_id, pk, status;
+
+-- name: unapproved_first_expiry
+SELECT min(expires_ms) FROM job WHERE status = 'awaiting_approval' AND expires_ms IS NOT NULL;
+
+-- name: schedules_memory
+SELECT schedule.id, state, previous FROM json_each(:ids) AS wanted JOIN schedule ON schedule.id = wanted.value;
+
+-- name: schedule_remember
+UPDATE schedule SET state = ?, previous = ? WHERE id = ?;
 
 -- name: execution_forget
 DELETE FROM execution WHERE job_pk = ? AND attempt_num = ? AND status = 'running';
@@ -241,13 +304,13 @@ INSERT INTO schedule (
     max_runs, jitter_ms, misfire, misfire_grace_ms, overlap, url, host, http_method, headers, query, body, body_is_json,
     has_references, timeout_ms, max_retries, backoff, success_statuses, on_interrupt, queue, description, tags,
     created_ms, updated_ms, deleted_ms, paused_ms, cursor_ms, next_run_ms, run_count, error,
-    webhook_url, webhook_headers, webhook_events, callback_url
+    webhook_url, webhook_headers, webhook_events, callback_url, requires_approval, dynamic_fields, asked
 ) VALUES (
     :id, :version, :name, :source, :dialect, :token_id, :cron, :every_ms, :anchor_ms, :timezone, :dst_gap, :dst_overlap,
     :starts_ms, :ends_ms, :max_runs, :jitter_ms, :misfire, :misfire_grace_ms, :overlap, :url, :host, :http_method, :headers,
     :query, :body, :body_is_json, :has_references, :timeout_ms, :max_retries, :backoff, :success_statuses, :on_interrupt,
     :queue, :description, :tags, :created_ms, :updated_ms, :deleted_ms, :paused_ms, :cursor_ms, :next_run_ms, :run_count, :error,
-    :webhook_url, :webhook_headers, :webhook_events, :callback_url)
+    :webhook_url, :webhook_headers, :webhook_events, :callback_url, :requires_approval, :dynamic_fields, :asked)
 RETURNING pk;
 
 -- name: schedule_replace
@@ -262,7 +325,7 @@ UPDATE schedule
        queue = :queue, description = :description, tags = :tags, updated_ms = :updated_ms, deleted_ms = :deleted_ms,
        paused_ms = :paused_ms, cursor_ms = :cursor_ms, next_run_ms = :next_run_ms, run_count = :run_count, error = :error,
        webhook_url = :webhook_url, webhook_headers = :webhook_headers, webhook_events = :webhook_events,
-       callback_url = :callback_url
+       callback_url = :callback_url, requires_approval = :requires_approval, dynamic_fields = :dynamic_fields, asked = :asked
  WHERE pk = :pk AND version = :version
 RETURNING pk;
 
@@ -316,8 +379,8 @@ SELECT next_run_ms, pk, '' FROM schedule
 SELECT pk FROM schedule WHERE error IS NOT NULL AND deleted_ms IS NULL AND paused_ms IS NULL;
 
 -- name: schedules_live
--- How many jobs of each schedule have not ended, and how many of them wait for the others; none has no row.
-SELECT schedule_id, count(*), sum(next_attempt_ms IS :held_ms)
+-- How many jobs of each schedule have not ended, and how many of them wait for the others or for somebody; none has no row.
+SELECT schedule_id, count(*), sum(next_attempt_ms IS :held_ms OR status = 'awaiting_approval')
   FROM json_each(:ids) AS wanted JOIN job ON schedule_id = wanted.value
  WHERE finished_ms IS NULL
  GROUP BY schedule_id;
@@ -337,7 +400,8 @@ UPDATE job
               WHERE schedule_id = :id AND finished_ms IS NULL AND next_attempt_ms = :held_ms
               ORDER BY pk LIMIT 1)
    AND NOT EXISTS (SELECT 1 FROM job
-                    WHERE schedule_id = :id AND finished_ms IS NULL AND next_attempt_ms IS NOT :held_ms)
+                    WHERE schedule_id = :id AND finished_ms IS NULL AND next_attempt_ms IS NOT :held_ms
+                      AND status <> 'awaiting_approval')
 RETURNING next_attempt_ms, pk, lane;
 
 -- name: schedule_jobs_cancel
@@ -526,14 +590,16 @@ SELECT job.* FROM json_each(:pks) AS wanted JOIN job ON job.pk = wanted.value
 
 -- name: outbox_insert
 -- Behind one of the same job and kind that has not ended it is held.
-INSERT INTO outbox (id, job_id, kind, event, url, lane, headers, has_references, body, status, attempts, next_attempt_ms, created_ms)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'pending', 0,
+INSERT INTO outbox (id, job_id, kind, event, url, lane, headers, has_references, body, signed_for, status, attempts,
+                    next_attempt_ms, created_ms)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'pending', 0,
         iif(EXISTS (SELECT 1 FROM outbox WHERE job_id = ? AND kind = ? AND finished_ms IS NULL), ?, ?), ?)
 RETURNING next_attempt_ms, pk, lane;
 
 -- name: outbox_unsay
 DELETE FROM outbox
- WHERE pk = (SELECT max(pk) FROM outbox WHERE job_id = ? AND kind = 'webhook') AND event = 'job.started' AND status = 'pending';
+ WHERE pk IN (SELECT pk FROM outbox WHERE job_id = ? AND kind = 'webhook' ORDER BY pk DESC LIMIT ?)
+   AND event IN ('job.started', 'job.request') AND status = 'pending';
 
 -- name: outbox_due_page
 SELECT next_attempt_ms, pk, lane FROM outbox

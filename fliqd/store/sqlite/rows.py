@@ -11,7 +11,7 @@ from fliqd.core.deliveries import Delivery, DeliveryStatus
 from fliqd.core.delivery import ErrorCode, Timings
 from fliqd.core.due_heap import DueEntry
 from fliqd.core.incidents import Incident
-from fliqd.core.model import ENDS, HELD_MS, Execution, ExecutionStatus, Job, JobStatus, OnInterrupt, Source
+from fliqd.core.model import ENDS, HELD_MS, Dynamic, Execution, ExecutionStatus, Job, JobStatus, OnInterrupt, Source
 from fliqd.core.notices import Answer, Kind, Notice
 from fliqd.core.occurrences import Gap, Overlap
 from fliqd.core.queues import Queue
@@ -29,10 +29,11 @@ CHANNEL_COLUMNS: Final = Channel.__struct_fields__
 INCIDENT_COLUMNS: Final = Incident.__struct_fields__
 EXECUTION_COLUMNS: Final = (
     "job_pk", "attempt_num", "id", "status", "started_ms", "finished_ms", "late_ms", "status_code", "error_code",
-    "error", "response_headers", "response_body", "response_truncated", "timings",
+    "error", "response_headers", "response_body", "response_truncated", "timings", "request_body",
 )  # fmt: skip
 
 _BODY: Final = JOB_COLUMNS.index("body")
+_ASKED: Final = JOB_COLUMNS.index("asked")
 
 _JOB_STATUS: Final = {str(status): status for status in JobStatus}
 _EXECUTION_STATUS: Final = {str(status): status for status in ExecutionStatus}
@@ -60,6 +61,7 @@ _JSON_OF_BUFFER: Final = tuple(pair for pair in _JSON if pair[0] != "tags")
 _SCHEDULE_KINDS: Final = (
     ("source", Source), ("dst_gap", Gap), ("dst_overlap", Overlap), ("misfire", Misfire), ("overlap", WhileRunning),
     ("on_interrupt", OnInterrupt), ("last_status", JobStatus), ("body_is_json", bool), ("has_references", bool),
+    ("requires_approval", bool), ("dynamic_fields", Dynamic),
 )  # fmt: skip
 _SCHEDULE_TEXTS: Final = tuple(column for column, kind in _SCHEDULE_KINDS if kind is not bool)
 
@@ -81,6 +83,10 @@ def job(row: Row) -> Job:
     values["body_is_json"] = bool(values["body_is_json"])
     values["has_references"] = bool(values["has_references"])
     values["source"] = _SOURCE[values["source"]]
+    values["requires_approval"] = bool(values["requires_approval"])
+    values["key_is_free"] = bool(values["key_is_free"])
+    if values["dynamic_fields"] is not None:
+        values["dynamic_fields"] = Dynamic(values["dynamic_fields"])
     return Job(**values)
 
 
@@ -89,6 +95,8 @@ def claimed(row: list[Any], long_body: Callable[[int], bytes]) -> Job:
     body = row[_BODY]
     if body is not None:
         row[_BODY] = bytes.fromhex(body) if isinstance(body, str) else long_body(row[0])
+    if row[_ASKED] is not None:
+        row[_ASKED] = row[_ASKED].encode()
     return job(row)
 
 
@@ -109,7 +117,8 @@ def job_values(job: Job) -> tuple[Any, ...]:
         job.has_references, job.buffer_id, job.webhook_url,
         _json(job.webhook_headers) if job.webhook_headers else None,
         None if job.webhook_events == ENDS else _json(job.webhook_events),
-        job.callback_url,
+        job.callback_url, job.requires_approval, job.approved_ms, job.approved_by, job.key_is_free, job.dedupe_key,
+        job.dedupe_window_ms, job.dynamic_fields and str(job.dynamic_fields), job.asked,
     )  # fmt: skip
 
 
@@ -213,6 +222,7 @@ def execution_close_values(end: Finish) -> tuple[Any, ...]:
         str(settlement.error_code) if settlement.error_code else None, settlement.error,
         _json(end.response_headers) if end.response_headers else None,
         end.response_body, end.response_truncated, _json(end.timings),
+        end.job.body if end.job.dynamic_fields else None,
     )  # fmt: skip
 
 
@@ -244,7 +254,7 @@ def answer(end: Finish) -> Answer:
 def outbox_values(notice: Notice, event_id: str, due_ms: int, created_ms: int) -> tuple[Any, ...]:
     return (
         event_id, notice.job_id, str(notice.kind), notice.event, notice.url, notice.lane,
-        _json(notice.headers) if notice.headers else None, notice.has_references, notice.body,
+        _json(notice.headers) if notice.headers else None, notice.has_references, notice.body, notice.signed_for,
         notice.job_id, str(notice.kind), HELD_MS, due_ms, created_ms,
     )  # fmt: skip
 

@@ -20,6 +20,7 @@ from fliqd.store.sqlite.alerts import SqliteAlerts
 from fliqd.store.sqlite.news import tell_jobs, tell_missed
 from fliqd.store.sqlite.writer import Transaction, Writer
 
+KEPT_BY_STORE: Final = ("pk", "last_job_pk", "last_run_ms", "last_status", "state", "previous")
 BEFORE_ALL: Final = (1 << 63) - 1
 STATUS: Final = {
     ScheduleStatus.PAUSED: "AND paused_ms IS NOT NULL",
@@ -119,17 +120,25 @@ class SqliteSchedules:
 
     # Writing
 
-    async def create(self, schedule: Schedule) -> Schedule:
-        return await self._writer.write(self._create, schedule)
+    async def create(self, schedule: Schedule, first: Job | None = None) -> Schedule:
+        return await self._writer.write(self._create, (schedule, first))
 
-    def _create(self, tx: Transaction, schedules: list[Schedule]) -> list[Schedule | Exception]:
-        return [self._create_one(tx, schedule) for schedule in schedules]
+    def _create(self, tx: Transaction, wanted: list[tuple[Schedule, Job | None]]) -> list[Schedule | Exception]:
+        made = []
+        for schedule, first in wanted:
+            created = self._create_one(tx, schedule)
+            made.append(created)
+            if first is not None and isinstance(created, Schedule):
+                [pk] = self._insert(tx, [first])
+                tx.each("schedule_made", [(pk, first.scheduled_ms, created.pk)])
+        return made
 
     def _create_one(self, tx: Transaction, schedule: Schedule) -> Schedule | Exception:
         if (taken := _name_taken(tx, schedule)) is not None:
             return taken
         values = rows.schedule_values(schedule)
-        del values["pk"], values["last_job_pk"], values["last_run_ms"], values["last_status"]
+        for column in KEPT_BY_STORE:
+            del values[column]
         created = msgspec.structs.replace(schedule, pk=tx.rows("schedule_insert", values)[0][0])
         _offer(tx, created)
         return created
@@ -214,7 +223,7 @@ class SqliteSchedules:
 
     def _change(self, tx: Transaction, step: Step, new: Schedule, *, made: tuple[int | None, int | None]) -> None:
         values = rows.schedule_values(new)
-        for column in ("id", "dialect", "token_id", "created_ms", "last_job_pk", "last_run_ms", "last_status"):
+        for column in ("id", "dialect", "token_id", "created_ms", *KEPT_BY_STORE[1:]):
             del values[column]
         tx.rows("schedule_replace", values)
         if made[0] is not None:
@@ -275,9 +284,14 @@ def ended(tx: Transaction, jobs: Iterable[Ended]) -> None:
         if schedule_id is None:
             continue
         tx.each("schedule_ended", [(str(status), schedule_id, pk)])
-        released = tx.rows("held_release", {"id": schedule_id, "held_ms": HELD_MS})
-        tx.due += [rows.due(row) for row in released]
-        tell_jobs(tx, EventType.JOB_UPDATED, [row[1] for row in released])
+        release(tx, schedule_id)
+
+
+def release(tx: Transaction, schedule_id: str) -> None:
+    """Let the first job of a schedule go that waits for the runs before it, if none of them is left."""
+    released = tx.rows("held_release", {"id": schedule_id, "held_ms": HELD_MS})
+    tx.due += [rows.due(row) for row in released]
+    tell_jobs(tx, EventType.JOB_UPDATED, [row[1] for row in released])
 
 
 def _note(tx: Transaction, old: Schedule, missed: Missed, *, goes_on: bool) -> None:

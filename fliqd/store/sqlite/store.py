@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple, Self
 import aiosqlite
 import msgspec
 
+from fliqd.core import dynamic
 from fliqd.core.buffers import FIRST_ITEM_PK
 from fliqd.core.delivery import ErrorCode
 from fliqd.core.due_heap import DueEntry
@@ -29,8 +30,9 @@ from fliqd.core.model import (
 )
 from fliqd.core.notices import wants
 from fliqd.core.rollups import Ended
+from fliqd.core.stand_ins import NATIVE, holds_key
 from fliqd.errors import ConflictError, FliqdError, NotFoundError, UnavailableError
-from fliqd.store.base import Counts, Created, Finish, JobFilter, Page, Recorded, Token
+from fliqd.store.base import Counts, Created, Finish, JobFilter, JobOrder, OrderedBy, Page, Recorded, Token
 from fliqd.store.sqlite import buffers, files, filesystem, queries, rows, schedules
 from fliqd.store.sqlite.alerts import SqliteAlerts
 from fliqd.store.sqlite.budget import that_fit
@@ -57,6 +59,19 @@ FILTERS: Final = {
     "name": "AND name = :name",
     "tag": "AND pk IN (SELECT job_pk FROM job_tag WHERE tag = :tag)",
     "schedule_id": "AND schedule_id = :schedule_id",
+}
+
+
+ORDERED_BY: Final[Mapping[OrderedBy, str]] = {
+    "created": "pk",
+    "updated": "updated_ms",
+    "scheduled": "scheduled_ms",
+    "finished": "finished_ms",
+}
+ORDERS: Final = {
+    JobOrder(by, newest_first): f"ORDER BY {column} {way}, pk {way}"
+    for by, column in ORDERED_BY.items()
+    for newest_first, way in ((True, "DESC"), (False, "ASC"))
 }
 
 
@@ -240,28 +255,51 @@ class SqliteStore:
     def _create(self, tx: Transaction, batches: list[Sequence[Job]]) -> Sequence[list[Created] | Exception]:
         if (full := self._has_room(tx, batches)) is not None:
             return [full] * len(batches)
-        keys = [(job.dialect, job.idempotency_key) for jobs in batches for job in jobs if job.idempotency_key]
-        known: dict[tuple[str, str | None], Job] = {}
-        if keys:
-            for row in tx.rows("jobs_by_key", {"keys": msgspec.json.encode(keys).decode()}):
-                job = rows.job(row)
-                known[job.dialect, job.idempotency_key] = job
+        known = self._known(tx, [job for jobs in batches for job in jobs if job.idempotency_key])
+        same = self._same(tx, [job for jobs in batches for job in jobs if job.dedupe_key])
         new: list[Job] = []
         results = []
         for jobs in batches:
             created = []
             for wanted in jobs:
-                key = (wanted.dialect, wanted.idempotency_key)
+                key, work = (wanted.dialect, wanted.idempotency_key), (wanted.dialect, wanted.dedupe_key)
                 if wanted.idempotency_key and key in known:
                     created.append(Created(known[key], replayed=True))
+                    continue
+                if wanted.dedupe_key and work in same:
+                    created.append(Created(same[work], replayed=False, deduplicated=True))
                     continue
                 new.append(wanted)
                 created.append(Created(wanted, replayed=False))
                 if wanted.idempotency_key:
                     known[key] = wanted
+                if wanted.dedupe_key:
+                    same[work] = wanted
             results.append(created)
-        self._insert(tx, new)
-        return results
+        numbered = {job.id: pk for job, pk in zip(new, self._insert(tx, new), strict=True) if job.dialect != NATIVE}
+        return [[_numbered(one, numbered) for one in created] for created in results] if numbered else results
+
+    def _known(self, tx: Transaction, wanted: Sequence[Job]) -> dict[tuple[str, str | None], Job]:
+        """Return the jobs that hold the idempotency keys of others; a key that is free by now is let go."""
+        known: dict[tuple[str, str | None], Job] = {}
+        if not wanted:
+            return known
+        now_ms = max(job.created_ms for job in wanted)
+        keys = [(job.dialect, job.idempotency_key) for job in wanted]
+        for job in map(rows.job, tx.rows("jobs_by_key", {"keys": msgspec.json.encode(keys).decode()})):
+            if holds_key(job, now_ms):
+                known[job.dialect, job.idempotency_key] = job
+            else:
+                tx.each("job_key_free", [(job.pk,)])
+        return known
+
+    def _same(self, tx: Transaction, wanted: Sequence[Job]) -> dict[tuple[str, str | None], Job]:
+        """Return the jobs that do, or have done, the work of others."""
+        if not wanted:
+            return {}
+        keys = [(job.dialect, job.dedupe_key, job.created_ms - (job.dedupe_window_ms or 0)) for job in wanted]
+        found = tx.rows("jobs_by_dedupe_key", {"keys": msgspec.json.encode(keys).decode()})
+        return {(job.dialect, job.dedupe_key): job for job in map(rows.job, found)}
 
     def _insert(self, tx: Transaction, jobs: Sequence[Job]) -> list[int]:
         """Add jobs; return their keys."""
@@ -274,6 +312,8 @@ class SqliteStore:
                 tags += [(tag, pk) for tag in job.tags]
             if job.status is JobStatus.SCHEDULED and job.next_attempt_ms is not None and not job.is_held:
                 tx.due.append(DueEntry(job.next_attempt_ms, pk, job.lane))
+            elif job.status is JobStatus.AWAITING_APPROVAL and wants(job):
+                self.outbox.note(tx, job)
         if values:
             tx.several("job_insert", values)
             tx.count("jobs_created", "", sum(pk < FIRST_ITEM_PK for pk in pks))
@@ -317,12 +357,31 @@ class SqliteStore:
             raise NotFoundError("job", job_id)
         return rows.job(found[0])
 
+    async def job_by_pk(self, pk: int) -> Job:
+        found = await self._read("job_by_pk", {"pk": pk}) if pk < FIRST_ITEM_PK else []
+        if not found:
+            raise NotFoundError("job", str(pk))
+        return rows.job(found[0])
+
+    async def jobs_from(self, where: JobFilter, *, order: JobOrder, offset: int, limit: int) -> list[Job]:
+        values, more = _conditions(where)
+        values |= {"before_pk": FIRST_ITEM_PK, "limit": limit, "offset": offset}
+        found = await self._read("jobs_from", values, more, ORDERS[order])
+        return [rows.job(row) for row in found]
+
+    async def count_jobs(self, where: JobFilter) -> int:
+        values, more = _conditions(where)
+        found = await self._read("jobs_counted", values | {"before_pk": FIRST_ITEM_PK}, more)
+        return int(found[0][0])
+
+    async def executions_from(self, job_pk: int | None, *, offset: int, limit: int) -> list[Execution]:
+        values = {"job_pk": job_pk, "before_pk": FIRST_ITEM_PK, "offset": offset, "limit": limit}
+        return [rows.execution(row) for row in await self._read("executions_newest_first", values)]
+
     async def jobs(self, where: JobFilter, *, before_pk: int | None, limit: int) -> Page:
-        values = msgspec.structs.asdict(where)
-        more = " ".join(sql for name, sql in FILTERS.items() if values[name] is not None)
+        values, more = _conditions(where)
         before_pk = FIRST_ITEM_PK if before_pk is None else min(before_pk, FIRST_ITEM_PK)
         values |= {"before_pk": before_pk, "limit": limit + 1}
-        values["status"] = None if where.status is None else str(where.status)
         sizes = await self._read("job_sizes_newest_first", values, more)
         count = that_fit(sizes[:limit])
         if not count:
@@ -363,7 +422,9 @@ class SqliteStore:
         entry = rows.due_entry(new)
         if entry is not None:
             tx.due.append(entry)
-        if new.status in FINAL:
+        elif new.is_held and new.schedule_id is not None:
+            schedules.release(tx, new.schedule_id)
+        if new.status in FINAL and old.status is not new.status:
             schedules.ended(tx, [(new.schedule_id, new.pk, new.status)])
             self.outbox.note(tx, new)
         else:
@@ -415,6 +476,8 @@ class SqliteStore:
         jobs = [rows.claimed(row, lambda pk: tx.rows("job_body", (pk,))[0][0]) for row in found]
         if jobs:
             tx.run("jobs_claim", values)
+        if any(job.dynamic_fields for job in jobs):
+            jobs = self._rendered(tx, jobs)
         if len(jobs) < len(claim.pks):
             error = f"{ErrorCode.EXPIRED}: it could not start before expires_at"
             expired = tx.rows("jobs_expire", {"pks": values["pks"], "now_ms": claim.now_ms, "error": error})
@@ -431,6 +494,26 @@ class SqliteStore:
             tx.several("execution_open", opened)
             tell_jobs(tx, EventType.JOB_STARTED, [job.pk for job in jobs])
         return jobs
+
+    def _rendered(self, tx: Transaction, jobs: Sequence[Job]) -> list[Job]:
+        """Fill in the dynamic fields of those that have some, as the runs before them have left things."""
+        memories = self._memories(tx, [job for job in jobs if job.dynamic_fields])
+        return [
+            dynamic.rendered(job, memories.get(job.schedule_id, dynamic.NOTHING)) if job.dynamic_fields else job
+            for job in jobs
+        ]
+
+    def _memories(self, tx: Transaction, jobs: Sequence[Job]) -> dict[str | None, dynamic.Memory]:
+        ids = msgspec.json.encode([job.schedule_id for job in jobs]).decode()
+        return {row[0]: dynamic.Memory(row[1], row[2]) for row in tx.rows("schedules_memory", {"ids": ids})}
+
+    def _remember(self, tx: Transaction, ends: Sequence[Finish]) -> None:
+        """Keep for the next run of a schedule what this one has brought."""
+        for end in ends:
+            if end.heard is not None and end.job.schedule_id is not None:
+                before = self._memories(tx, [end.job]).get(end.job.schedule_id, dynamic.NOTHING)
+                memory = dynamic.remembered(before, end.heard)
+                tx.each("schedule_remember", [(memory.state, memory.previous, end.job.schedule_id)])
 
     async def finish(self, end: Finish) -> bool:
         return (await self._writer.write(self._finish, _End(end, None), linger_s=RECORD_LINGER_S)).ours
@@ -451,6 +534,7 @@ class SqliteStore:
         tx.several("executions_close", [rows.execution_close_values(end) for end in ends])
         self.rollups.add(tx, map(_ended, ends))
         final = [end for end in ends if end.settlement.status in FINAL]
+        self._remember(tx, final)
         schedules.ended(tx, [(end.job.schedule_id, end.job.pk, end.settlement.status) for end in final])
         recorded = []
         for end, execution_id in both:
@@ -587,6 +671,22 @@ class SqliteStore:
             tx.rows("pages_give_back", ())
         return counts
 
+    async def expire_unapproved(self, *, now_ms: int, limit: int) -> int:
+        return await self._writer.write(self._expire_unapproved, (now_ms, limit), rows=limit)
+
+    def _expire_unapproved(self, tx: Transaction, wanted: list[tuple[int, int]]) -> list[int]:
+        counts = []
+        for now_ms, limit in wanted:
+            error = f"{ErrorCode.EXPIRED}: nobody approved it before expires_at"
+            expired = tx.rows("jobs_expire_unapproved", {"now_ms": now_ms, "limit": limit, "error": error})
+            self._ended(tx, expired)
+            counts.append(len(expired))
+        return counts
+
+    async def first_unapproved_expiry_ms(self) -> int | None:
+        found: int | None = (await self._read("unapproved_first_expiry", {}))[0][0]
+        return found
+
     async def oldest_finish_ms(self) -> int | None:
         found: int | None = (await self._read("finished_oldest", {}))[0][0]
         return found
@@ -638,12 +738,25 @@ class SqliteStore:
                 continue  # no write yet, no WAL
         return size
 
-    async def _read(self, name: str, values: dict[str, Any], more: str = "") -> list[Any]:
+    async def _read(self, name: str, values: dict[str, Any], more: str = "", order: str = "") -> list[Any]:
         try:
-            sql = self._sql[name].replace("/* more */", more)
+            sql = self._sql[name].replace("/* more */", more).replace("/* order */", order)
             return list(await next(self._turn).execute_fetchall(sql, values))
         except sqlite3.Error as err:
             raise self._writer.mishap(err) from err
+
+
+def _conditions(where: JobFilter) -> tuple[dict[str, Any], str]:
+    """Return the values of a filter, and the conditions that it adds."""
+    values = msgspec.structs.asdict(where)
+    values["status"] = None if where.status is None else str(where.status)
+    return values, " ".join(sql for name, sql in FILTERS.items() if values[name] is not None)
+
+
+def _numbered(created: Created, pks: Mapping[str, int]) -> Created:
+    """Put in the key that a job has just got, which some of the stand-in APIs show."""
+    job = created.job
+    return msgspec.structs.replace(created, job=msgspec.structs.replace(job, pk=pks.get(job.id, job.pk)))
 
 
 def _ended(end: Finish) -> Ended:

@@ -1,0 +1,150 @@
+"""Dynamic fields: what a request says of its own job, of the run before, and of what a schedule's runs remember.
+
+Booper has them (its create page: `$job`, `$state`, `$previous` in the body of recurring jobs) and publishes no more
+than their names, and that three members of these names are in the body that is sent. What else is here is our
+definition:
+
+- `$job`: `id`, `attempt`, `scheduled_at`.
+- `$previous`: what came of the schedule's run before: the JSON object that its target answered with, else
+  `{"status": 200, "body": …}`; `{}` for the first run.
+- `$state`: what the runs have to remember: an object `$state` in an answer is merged into it, member by member, and
+  null takes a member away. It begins as the member `$state` of the body, or as `{}`.
+
+A text in a JSON body that is one of these names, or one with a path after it (`$previous.items.0.id`), is replaced by
+what is there, null for nothing; other texts stay as they are. With `inject` the three also become members of a body
+that is an object, or of an empty one.
+"""
+
+import re
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from fliqd.core.delivery import Response
+from fliqd.core.model import Dynamic, Job
+from fliqd.core.references import escape
+from fliqd.core.times import format_time
+
+ROOM: Final = 64 * 1024  # bytes of JSON that a state may grow to, and as much of an answer is read for it
+NAMES: Final = ("$job", "$state", "$previous")
+HAVE_BODIES: Final = frozenset({"POST", "PUT", "PATCH"})
+_FIELD: Final = re.compile(r"\$(job|state|previous)((?:\.[^.]+)*)")
+_INDEX: Final = re.compile(r"[0-9]{1,9}")
+_encode: Final = msgspec.json.Encoder().encode
+_decode: Final = msgspec.json.Decoder().decode
+
+
+class Memory(NamedTuple):
+    """What a schedule's runs know of those before: JSON objects, None before the first has come to that."""
+
+    state: bytes | None = None
+    previous: bytes | None = None
+
+
+class Heard(msgspec.Struct, frozen=True, gc=False):
+    """What the end of a run has brought for the next one: JSON objects; no state where the answer had none."""
+
+    previous: bytes
+    state: bytes | None = None
+
+
+NOTHING: Final = Memory()
+
+
+def rendered(job: Job, memory: Memory) -> Job:
+    """Return a job with the body that is sent; as it is where that is no JSON, or nested too deeply.
+
+    What comes from targets is literal, also where the rest of the body has references of the configuration file.
+    """
+    if job.body is not None and not job.body_is_json:
+        return job
+    if job.body is None and (job.dynamic_fields is not Dynamic.INJECT or job.http_method not in HAVE_BODIES):
+        return job
+    try:
+        body = {} if job.body is None else _decode(job.body)
+        fields = _fields(job, body, memory)
+        if job.has_references:
+            fields = _literal(fields)
+        if isinstance(body, dict):
+            body = {key: value for key, value in body.items() if key not in NAMES}
+        whole = _replaced(body, fields)
+        if isinstance(body, dict) and job.dynamic_fields is Dynamic.INJECT:
+            whole |= {f"${name}": value for name, value in fields.items()}
+        return msgspec.structs.replace(job, body=_encode(whole), body_is_json=True)
+    except (msgspec.MsgspecError, RecursionError):
+        return job
+
+
+def hear(response: Response) -> Heard:
+    """Return what an answer brings for the next run; a long one only its beginning, as a text."""
+    try:
+        body: Any = None if response.truncated or not response.body else _decode(response.body)
+    except (ValueError, msgspec.MsgspecError, RecursionError):  # ValueError: no UTF-8
+        body = None
+    if isinstance(body, dict):
+        state = body.pop("$state", None)
+        return Heard(_encode(body), _encode(state) if isinstance(state, dict) else None)
+    if body is None and response.body:
+        body = response.body[: ROOM // 8].decode("utf-8", "replace")
+    return Heard(_encode({"status": response.status, "body": body}))
+
+
+def remembered(before: Memory, heard: Heard) -> Memory:
+    """Return what the next run knows; a state that would grow too large stays as it was."""
+    if heard.state is None:
+        return Memory(before.state, heard.previous)
+    state = _object(before.state)
+    for name, value in _object(heard.state).items():
+        if value is None:
+            state.pop(name, None)
+        else:
+            state[name] = value
+    text = _encode(state)
+    return Memory(text if len(text) <= ROOM else before.state, heard.previous)
+
+
+def _fields(job: Job, body: object, memory: Memory) -> dict[str, Any]:
+    first = body.get("$state") if isinstance(body, dict) else None
+    state = _object(memory.state) if memory.state is not None else first if isinstance(first, dict) else {}
+    return {
+        "job": {
+            "id": job.pk if job.dialect == "booper" else job.id,
+            "attempt": job.executions,
+            "scheduled_at": format_time(job.scheduled_ms),
+        },
+        "state": state,
+        "previous": _object(memory.previous),
+    }
+
+
+def _replaced(value: Any, fields: dict[str, Any]) -> Any:
+    if isinstance(value, str):
+        match = _FIELD.fullmatch(value) if value.startswith("$") else None
+        return value if match is None else _found(fields[match[1]], match[2].split(".")[1:])
+    if isinstance(value, dict):
+        return {key: _replaced(part, fields) for key, part in value.items()}
+    return [_replaced(part, fields) for part in value] if isinstance(value, list) else value
+
+
+def _found(value: Any, path: list[str]) -> Any:
+    for step in path:
+        if isinstance(value, dict):
+            value = value.get(step)
+        elif isinstance(value, list) and _INDEX.fullmatch(step) and int(step) < len(value):
+            value = value[int(step)]
+        else:
+            return None
+    return value
+
+
+def _literal(value: Any) -> Any:
+    if isinstance(value, str):
+        return escape(value)
+    if isinstance(value, dict):
+        return {key: _literal(part) for key, part in value.items()}
+    return [_literal(part) for part in value] if isinstance(value, list) else value
+
+
+def _object(text: bytes | None) -> dict[str, Any]:
+    value = _decode(text) if text else {}
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,8 @@
+"""The stand-in APIs: each speaks as another service does, over the same operations as `/v1`."""
+
+from fliqd.api.app import Services, StandIn
+
+
+def stand_ins(services: Services) -> tuple[StandIn, ...]:
+    """Return all of them, over the services of a daemon."""
+    return ()
