@@ -9,7 +9,7 @@ from fliqd.cli.errors import MissingError
 from fliqd.cli.fields import Field, Fields
 from fliqd.cli.request_fields import REQUEST
 
-NOT_OF_A_BUFFER: Final = frozenset({"body", "json", "queue", "tags"})
+NOT_OF_A_BUFFER: Final = frozenset({"body", "json", "queue", "tags", "requires_approval", "dynamic_fields"})
 _ID: Final = re.compile(r"buf_[0-9a-z]{26}", re.ASCII)
 
 BUFFER: Final = Fields(

@@ -1,4 +1,4 @@
-"""`fliqd jobs cancel`, `run` and `replay`: one step for each of several jobs."""
+"""`fliqd jobs cancel`, `approve`, `run` and `replay`: one step for each of several jobs."""
 
 from typing import Any
 
@@ -17,13 +17,25 @@ from fliqd.cli.steps import Step, each
 @with_client
 @with_output
 def cancel(client: Client, job_ids: tuple[str, ...], output: str) -> None:
-    """Cancel jobs that wait; prints the id of each. One that runs or has ended is a conflict (5)."""
+    """Cancel jobs that wait, for their time or for somebody; prints the id of each.
+
+    One that runs or has ended is a conflict (5).
+    """
 
     def step(client: Client, job_id: str) -> dict[str, Any]:
         client.call("DELETE", job_path(job_id))
         return {"id": job_id, "status": "cancelled"}
 
     each(client, job_ids, step, output, lambda job: job["status"])
+
+
+@click.command("approve", epilog=example("fliqd jobs list --status awaiting_approval", "fliqd jobs approve ID"))
+@click.argument("job_ids", metavar="ID…", nargs=-1, required=True)
+@with_client
+@with_output
+def approve(client: Client, job_ids: tuple[str, ...], output: str) -> None:
+    """Let jobs go that wait to be approved, at their time; prints the id of each. `fliqd jobs cancel` refuses them."""
+    each(client, job_ids, _post("/approve"), output, lambda job: sentence(job, moments.now()))
 
 
 @click.command("run", epilog=example("fliqd jobs run ID"))

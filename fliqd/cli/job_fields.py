@@ -27,5 +27,18 @@ JOB: Final = Fields(
             {"metavar": "KEY", "help": "A repeat makes no second job."},
             is_emptied=False,
         ),
+        Field(
+            "--dedupe-key",
+            "dedupe_key",
+            {"metavar": "KEY", "help": "Names the work: while another job does it, or has done it, none is made."},
+            is_emptied=False,
+        ),
+        Field(
+            "--dedupe-window",
+            "dedupe_window",
+            {"metavar": "D", "help": "How long ago that may have been made; 1d unless given."},
+            duration,
+            is_emptied=False,
+        ),
     )
 )

@@ -19,7 +19,7 @@ from fliqd.cli.output import TABLE, example, say, show_document, with_output, wr
 )
 @click.argument("job_id", metavar="ID")
 @click.argument("url", required=False)
-@JOB.options("idempotency_key")
+@JOB.options("idempotency_key", "dedupe_key", "dedupe_window", "requires_approval")
 @with_client
 @with_output
 def command(client: Client, job_id: str, url: str | None, output: str, **fields: Any) -> None:

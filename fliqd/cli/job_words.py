@@ -31,6 +31,8 @@ def sentence(job: Job, at: datetime) -> str:
             return f"scheduled, {ended}, the next is due {_due(job, at)}"
         case "scheduled":
             return f"scheduled, due {_due(job, at)}"
+        case "awaiting_approval":
+            return "awaiting approval: fliqd jobs approve, or cancel"
         case "running":
             return f"running, attempt {job['executions']}"
         case "success":

@@ -12,6 +12,7 @@ COMMANDS: Final = {
     "get": ("fliqd.cli.job_get", "Show all that is known about a job."),
     "update": ("fliqd.cli.job_update", "Change a job that waits."),
     "cancel": ("fliqd.cli.job_change:cancel", "Cancel jobs that wait."),
+    "approve": ("fliqd.cli.job_change:approve", "Let jobs go that wait to be approved."),
     "run": ("fliqd.cli.job_change:run", "Make waiting jobs due at once."),
     "replay": ("fliqd.cli.job_change:replay", "Do failed jobs again, as new ones."),
     "executions": ("fliqd.cli.job_executions", "List the attempts at a job."),

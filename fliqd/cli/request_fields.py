@@ -167,12 +167,25 @@ REQUEST: Final = (
         "webhook_events",
         {
             "multiple": True,
-            "type": click.Choice(["started", "retrying", "completed", "failed", "cancelled"]),
+            "type": click.Choice(["awaiting_approval", "started", "retrying", "completed", "failed", "cancelled"]),
             "metavar": "EVENT",
-            "help": "What it is told of: started, retrying, completed, failed or cancelled; may come again. The last"
-            " three unless given.",
+            "help": "What it is told of: awaiting_approval, started, retrying, completed, failed or cancelled; may come"
+            " again. The last three unless given.",
         },
         list,
     ),
     Field("--callback-url", "callback_url", {"metavar": "URL", "help": "Gets what the target answered."}),
+    Field(
+        "--requires-approval/--no-approval",
+        "requires_approval",
+        {"default": None, "help": "Whether it waits for `fliqd jobs approve`; not unless given."},
+    ),
+    Field(
+        "--dynamic-fields",
+        "dynamic_fields",
+        {
+            "metavar": "HOW",
+            "help": "Fill $job, $state and $previous into the JSON: `replace` where they stand, or `inject` them too.",
+        },
+    ),
 )

@@ -160,3 +160,21 @@ def test_status(daemon: Daemon) -> None:
     assert status.code == 0
     assert f"at {daemon.url}\n" in status.out
     assert daemon("status", "-o", "jsonl").lines[0]["status"] == "ok"
+
+
+def test_a_job_is_approved(daemon: Daemon, sink: Target) -> None:
+    job_id = daemon.create(f"{sink.url}/held", "--requires-approval")
+    assert daemon("jobs", "get", job_id, "-o", "json").json["status"] == "awaiting_approval"
+    assert job_id in daemon("jobs", "list", "--status", "awaiting_approval", "-o", "jsonl").out
+    approved = daemon("jobs", "approve", job_id)
+    assert (approved.code, approved.out.strip()) == (0, job_id)
+    assert daemon("jobs", "watch", job_id).code == 0
+    assert daemon("jobs", "approve", job_id).code == 5
+
+
+def test_the_same_work_is_made_once(daemon: Daemon, sink: Target) -> None:
+    first, again = [
+        daemon.create(f"{sink.url}/same", "--dedupe-key", "k", "--dedupe-window", "1h", "--dynamic-fields", "inject")
+        for _ in range(2)
+    ]
+    assert first == again
