@@ -40,6 +40,18 @@ async def test_they_expire_in_the_order_of_their_deadlines(waits: tuple[float, .
     assert not deadlines.has_timer
 
 
+async def test_after_a_long_turn_of_the_loop_they_expire_in_order_too() -> None:
+    expired: list[str] = []
+    now = 0.0
+    deadlines = Deadlines(lambda: now)
+    late, early = a_connection("late", expired), a_connection("early", expired)
+    deadlines.set(late, 0.02)
+    deadlines.set(early, 0.01)
+    now = 1.0
+    await asyncio.wait_for(cast("Busy", late).gone.wait(), 5)
+    assert expired == ["early", "late"]
+
+
 async def test_one_that_is_over_in_time_does_not_expire() -> None:
     expired: list[str] = []
     deadlines = Deadlines(time.monotonic)
