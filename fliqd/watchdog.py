@@ -60,6 +60,7 @@ class _Guard(threading.Thread):
 
     def start(self) -> None:
         faulthandler.register(signal.SIGPROF, file=self._said, chain=True)
+        self._arm()  # at once: the first turn may never come
         super().start()
 
     def stop(self) -> None:
@@ -70,10 +71,13 @@ class _Guard(threading.Thread):
 
     def run(self) -> None:
         while not self._over.wait(self._patience_s / LOOKS):
-            signal.setitimer(signal.ITIMER_PROF, self._patience_s)
+            self._arm()
             self.silent += 1
             if self.silent > LOOKS:
                 self._end()
+
+    def _arm(self) -> None:
+        signal.setitimer(signal.ITIMER_PROF, self._patience_s)
 
     def _end(self) -> NoReturn:
         signal.alarm(SAYING_S)

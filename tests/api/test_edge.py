@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from fliqd.api import requests, server
-from tests.support import RunningDaemon, until
+from tests.support import PATIENCE_S, RunningDaemon, until
 
 
 async def test_nothing_without_a_token(fliqd: RunningDaemon) -> None:
@@ -109,7 +109,7 @@ async def raw(fliqd: RunningDaemon, sent: bytes) -> bytes:
     host, _, port = fliqd.url.removeprefix("http://").partition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     writer.write(sent)
-    answer = await asyncio.wait_for(reader.read(), 20)
+    answer = await asyncio.wait_for(reader.read(), PATIENCE_S)
     writer.close()
     return answer
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import Api, Target, process, until
+from tests.support import PATIENCE_S, Api, Target, process, until
 
 
 async def test_sigterm_lets_attempts_finish(tmp_path: Path, target: Target) -> None:
@@ -283,7 +283,7 @@ async def test_a_log_that_nobody_takes_stops_no_work(tmp_path: Path, target: Tar
         await api.until(job["id"], "success", "failed")
     await api.close()
     daemon.send_signal(signal.SIGTERM)
-    assert await asyncio.wait_for(daemon.wait(), 20) == 0
+    assert await asyncio.wait_for(daemon.wait(), PATIENCE_S) == 0
 
 
 async def test_a_first_start_that_cannot_write_its_token_locks_nobody_out(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ async def start_and_harm(*args):
     daemon = await start(*args)
     def harm():
         {harm}
-    asyncio.get_running_loop().call_later(0.2, harm)
+    asyncio.get_running_loop().call_later(0.02, harm)
     return daemon
 module.Daemon.start = start_and_harm
 with asyncio.Runner(loop_factory=loop.factory()) as runner:
