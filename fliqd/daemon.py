@@ -471,7 +471,8 @@ class Daemon:
         """Open every place; return the (address, port) pairs that are ours now."""
         await runner.setup()
         self._cleanup.push_async_callback(runner.cleanup)
-        self._doors = doors = Doors(runner, None if certificate is None else certificate.context)
+        tls = None if certificate is None else certificate.context
+        self._doors = doors = Doors(runner, tls, socket_mode=settings.server.listen_mode)
         await doors.open(settings.server.listen, handed, anyone=settings.auth.mode == "none")
         self.urls = doors.urls
         return doors.own

@@ -80,9 +80,10 @@ def _place(sock: socket.socket) -> Listen | None:
 class Doors:
     """All that listens for one runner; `urls` is where clients reach it."""
 
-    def __init__(self, runner: EdgeRunner, tls: ssl.SSLContext | None) -> None:
+    def __init__(self, runner: EdgeRunner, tls: ssl.SSLContext | None, *, socket_mode: int) -> None:
         self._runner = runner
         self._tls = tls
+        self._socket_mode = socket_mode
         self._handed: list[_Site] = []
         self.urls: list[str] = []
 
@@ -125,6 +126,7 @@ class Doors:
             if place.path:
                 _remove_stale_socket(Path(place.path))
                 await self._start(web.UnixSite(self._runner, place.path, backlog=BACKLOG), place)
+                os.chmod(place.path, self._socket_mode)  # noqa: PTH101 -- until now it was for our own user alone
             else:
                 sock = _bound(place)
                 await self._start(_Site(self._runner, sock, self._tls), replace(place, port=sock.getsockname()[1]))

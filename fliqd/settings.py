@@ -16,6 +16,8 @@ from fliqd.core.sizes import parse_size
 from fliqd.core.urls import check_name, check_url
 
 _PORT: Final = re.compile(r"\d{1,5}", re.ASCII)
+_MODE: Final = re.compile(r"0?[0-7]{3}", re.ASCII)
+_OWN: Final = 0o600  # what the daemon's own user needs, whose command line comes by it too
 _COUNT: Final = re.compile(r"[\d_]{1,15}", re.ASCII)
 MAX_PORT: Final = 65535
 
@@ -68,6 +70,12 @@ def _one_listen(value: object) -> Listen:
     if (address.version == 6) != host.startswith("["):  # noqa: PLR2004 -- IP version 6
         raise ValueError(expected)
     return Listen(host=str(address), port=int(port))
+
+
+def _mode(value: object) -> int:
+    if not isinstance(value, str) or not _MODE.fullmatch(value) or int(value, 8) & _OWN != _OWN:
+        raise ValueError('expected octal digits as a text, "0600" or more, such as "0660"')
+    return int(value, 8)
 
 
 def _text(value: object) -> str:
@@ -194,6 +202,7 @@ class Server:
     """[server]: where the API listens, and what it takes."""
 
     listen: tuple[Listen, ...] = setting(_listen, "127.0.0.1:3547")
+    listen_mode: int = setting(_mode, "0600")
     public_url: str = setting(_base_url, "")
     hosts: tuple[str, ...] = setting(_names, [])
     tls_cert: str = setting(_absolute, "")

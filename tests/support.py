@@ -27,7 +27,7 @@ from fliqd.core.times import parse_time
 from fliqd.daemon import Daemon
 
 T = TypeVar("T")
-PATIENCE_S = 10.0  # how long a test waits for what must happen; long, since it only ends tests that fail
+PATIENCE_S = 30.0  # how long a test waits for what must happen; long, since it only ends tests that fail
 
 
 async def until(ask: Callable[[], Awaitable[T | None]], what: str) -> T:

@@ -9,6 +9,7 @@ import pytest
 from fliqd import clock as clocks
 from fliqd.clock import SystemClock, sleep_until
 from fliqd.timerfd import open_wall_timer
+from tests.support import PATIENCE_S
 
 
 @pytest.fixture(params=["kernel timer", "loop alone"])
@@ -38,7 +39,7 @@ async def test_alarms_ring_in_order_and_not_early(clock: SystemClock) -> None:
         if name == "never":
             alarm.cancel()
     assert rung == []
-    await asyncio.wait_for(done.wait(), 10)
+    await asyncio.wait_for(done.wait(), PATIENCE_S)
     assert rung == [("past", True), ("first", True), ("second", True), ("last", True)]
 
 

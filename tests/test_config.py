@@ -115,6 +115,18 @@ def test_places_to_listen(listen: object, urls: list[str]) -> None:
     assert [place.url for place in config.parse({"server": {"listen": listen}}, {}).server.listen] == urls
 
 
+@pytest.mark.parametrize(("text", "mode"), [("0600", 0o600), ("660", 0o660), ("0666", 0o666), ("0777", 0o777)])
+def test_who_may_connect_to_a_unix_socket(text: str, mode: int) -> None:
+    assert config.parse({"server": {"listen_mode": text}}, {}).server.listen_mode == mode
+
+
+@pytest.mark.parametrize("mode", ["", "0060", "0400", "888", "0o660", "07777", "rw", 0o660, 660])
+def test_what_is_no_mode_of_a_socket(mode: object) -> None:
+    [said] = problems({"server": {"listen_mode": mode}})
+    assert said.startswith("server.listen_mode: got ")
+    assert said.endswith('expected octal digits as a text, "0600" or more, such as "0660"')
+
+
 @pytest.mark.parametrize("listen", ["", ":80", "::1:80", "127.0.0.1", "example.com:80", "1.2.3.4:-1", "unix:x", [], 5])
 def test_what_is_no_place(listen: object) -> None:
     assert problems({"server": {"listen": listen}})[0].startswith("server.listen: got ")

@@ -8,6 +8,7 @@ import shutil
 import signal
 import sys
 import time
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -61,21 +62,50 @@ def test_the_reference_of_the_command_line_has_every_command_and_option() -> Non
     assert page == cli_reference.renewed(page)
 
 
+@dataclass
+class Shows:
+    """The target of the README, that shows what comes to it."""
+
+    process: asyncio.subprocess.Process
+    url: str
+
+    async def said(self) -> str:
+        """End it, and return what it has shown."""
+        self.process.terminate()
+        shown, lines = await self.process.communicate()
+        return (shown + lines).decode()
+
+
+@pytest.fixture
+async def shows() -> AsyncIterator[Shows]:
+    pipe = asyncio.subprocess.PIPE
+    running = await asyncio.create_subprocess_exec(
+        sys.executable, ROOT / "docs/target.py", "0", stdout=pipe, stderr=pipe
+    )
+    assert running.stdout is not None
+    line = (await running.stdout.readline()).decode()
+    yield Shows(running, line.split()[3])
+    if running.returncode is None:
+        running.kill()
+        await running.communicate()
+
+
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the page uses curl")
-async def test_the_first_job_of_the_readme(tmp_path: Path, target: Target) -> None:
+async def test_the_first_job_of_the_readme(tmp_path: Path, shows: Shows) -> None:
     """Its curl and its two CLI lines, word for word but for the port and the place of the state."""
     readme = (ROOT / "README.md").read_text()
     blocks = re.findall(r"```sh\n(.*?)```", readme, re.DOTALL)
     curl = next(block for block in blocks if "curl" in block)
     lines = [line for block in blocks for line in block.splitlines() if line.startswith(".venv/bin/fliqd jobs")]
     assert len(lines) == 2
+    assert "python3 docs/target.py\n" in blocks
     async with process(tmp_path / "state") as fliqd:
         await fliqd.start()
         script = "\n".join([curl.replace('"5s"', '"0s"'), *lines])
         script = script.replace("~/.local/state/fliqd", str(fliqd.state_dir)).replace(
             "http://127.0.0.1:3547", fliqd.url
         )
-        script = script.replace("http://127.0.0.1:8000/", target.url.removesuffix("hook"))
+        script = script.replace("http://127.0.0.1:8000", shows.url)
         script = script.replace(".venv/bin/fliqd", f"{sys.executable} -m fliqd")
         env = os.environ | {"STATE_DIRECTORY": str(fliqd.state_dir), "FLIQD_URL": fliqd.url}
         shell = await asyncio.create_subprocess_exec(
@@ -83,8 +113,23 @@ async def test_the_first_job_of_the_readme(tmp_path: Path, target: Target) -> No
         )
         said, complained = await shell.communicate()
         assert shell.returncode == 0, complained.decode()
-        assert (await target.received(1))[0].path == "/hello"
-        assert len(re.findall(r"job_[0-9a-z]{26}", said.decode())) >= 3
+        ids = re.findall(r"job_[0-9a-z]{26}", said.decode())
+        assert len(ids) >= 3
+        await fliqd.until(ids[0], "success")
+    assert '"POST /hello HTTP/1.1" 200' in await shows.said()
+
+
+async def test_what_config_init_begins_with_succeeds_at_the_target_of_the_readme(tmp_path: Path, shows: Shows) -> None:
+    file = tmp_path / "fliqd.toml"
+    starter = (ROOT / "fliqd/cli/starter.toml").read_text().replace("http://127.0.0.1:8000", shows.url)
+    settings, _, schedule = starter.partition("#[[schedules]]")
+    file.write_text(f"{settings}[[schedules]]{schedule.replace(chr(10) + '#', chr(10))}")
+    async with process(tmp_path / "state", FLIQD_CONFIG=str(file)) as fliqd:
+        await fliqd.start()
+        [made] = (await fliqd("GET", "/v1/schedules")).body["schedules"]
+        job = (await fliqd("POST", f"/v1/schedules/{made['id']}/run")).body
+        await fliqd.until(job["id"], "success")
+    assert '"POST /backup HTTP/1.1" 200' in await shows.said()
 
 
 def toml_of(page: str) -> list[str]:

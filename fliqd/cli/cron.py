@@ -5,7 +5,7 @@ from typing import Final
 
 import click
 
-from fliqd.cli.output import example, with_output
+from fliqd.cli.output import example, say, with_output
 
 MOST_RUNS: Final = 1000
 
@@ -24,7 +24,7 @@ MOST_RUNS: Final = 1000
 def command(expression: str, timezone: str, start: str | None, count: int, output: str) -> None:
     """Explain a cron expression, and print its next runs in its zone and in UTC.
 
-    Says too when a change of the clocks will touch it.
+    Says too when a change of the clocks will touch it, and which steps lead nowhere.
     """
     from fliqd.cli.run_times import show_run_times  # noqa: PLC0415 -- help needs none of these
     from fliqd.core import cron_grammar, zones  # noqa: PLC0415 -- likewise
@@ -39,4 +39,6 @@ def command(expression: str, timezone: str, start: str | None, count: int, outpu
     runs, description = preview(expression, timezone, from_ms=from_ms, count=count)
     where = zones.zone(timezone)
     warnings = dst_warnings(cron_grammar.parse(expression), where, from_ms)
+    for idle in cron_grammar.idle_steps(expression):
+        say(f"note: {idle}")
     show_run_times(description, runs, where, description=description, warnings=warnings, output=output)

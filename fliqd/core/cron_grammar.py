@@ -123,6 +123,22 @@ def parse(text: str, since: date | None = None) -> Cron:
     return cron
 
 
+def idle_steps(text: str) -> list[str]:
+    """Say of each step that leaves its range at once what it comes to; crontab(5) allows that. Raises CronError."""
+    found = []
+    for of, (position, word) in zip(_FIELDS, _words(text), strict=True):
+        for item in _items(of, word, position):
+            span = _ITEM.fullmatch(item.text)
+            if span is None or not span["step"]:
+                continue
+            low, high, step = _span(item, span)
+            # A step of a whole turn goes on evenly in the next; days have none, since months differ.
+            even = of is not _DAY and step == (_SUNDAY if of is _WEEKDAY else of.high - of.low + 1)
+            if low + step > high and not even:
+                found.append(f"{of.name} {item.text}: a step of {step} leads out of {low}-{high}; it is {low} alone")
+    return found
+
+
 def _refuse_without_date(cron: Cron, since: date | None, day_position: int) -> None:
     start = since or date(2000, 1, 1)
     # 400 years are the whole of the Gregorian calendar, from any start.
@@ -265,11 +281,7 @@ def _add_range(members: _Members, item: _Item) -> None:
     found = _ITEM.fullmatch(item.text)
     if not found or (found["first"] == "*" and found["last"]):
         item.refuse(f"{item.of.name} {item.text or '(nothing)'} is not a number, a range or *")
-    low, high, step = item.of.low, item.of.high, int(found["step"] or 1)
-    if found["first"] != "*":
-        low = _number(item, found["first"])
-        # A lone number with a step runs to the end of the field; crontab(5) leaves that open.
-        high = _number(item, found["last"]) if found["last"] else high if found["step"] else low
+    low, high, step = _span(item, found)
     if step == 0:
         item.refuse(f"{item.of.name} {item.text}: a step of 0 stands still", f"{item.text.partition('/')[0]}/1")
     if low > high:
@@ -277,6 +289,16 @@ def _add_range(members: _Members, item: _Item) -> None:
     for number in range(low, high + 1, step):
         members.numbers |= 1 << (number % _SUNDAY if item.of is _WEEKDAY else number)
     members.normalised.append(_spelling(item.of, "*" if found["first"] == "*" else None, low, high, step))
+
+
+def _span(item: _Item, found: re.Match[str]) -> tuple[int, int, int]:
+    """Return the first and the last number of a range, and its step."""
+    low, high, step = item.of.low, item.of.high, int(found["step"] or 1)
+    if found["first"] != "*":
+        low = _number(item, found["first"])
+        # A lone number with a step runs to the end of the field; crontab(5) leaves that open.
+        high = _number(item, found["last"]) if found["last"] else high if found["step"] else low
+    return low, high, step
 
 
 def _spelling(of: _Field, star: str | None, low: int, high: int, step: int) -> str:

@@ -24,6 +24,7 @@ def describe(cron: Cron) -> str:
     hours = [number for number in range(24) if cron.times >> 60 * number & _HOUR]
     minute = _spelt_out(minute, cron.times >> 60 * hours[0] & _HOUR, 60)
     hour = _spelt_out(hour, sum(1 << number for number in hours), 24)
+    day = _spelt_out(day, cron.days, 31) if weekday == "*" else day
     month = _spelt_out(month, cron.months, 12)
     lists = any("," in word and set(word) & set("*LW#") for word in (day, weekday))
     if not lists and not weekday.startswith("*/"):

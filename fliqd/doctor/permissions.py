@@ -8,8 +8,10 @@ from typing import Final
 
 from fliqd.backup import KEYS
 from fliqd.doctor.finding import Finding, Subject, note, ok, warning, wrong
+from fliqd.settings import Server
 
 OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
+OTHERS_ENTER: Final = stat.S_IXGRP | stat.S_IXOTH
 OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 
 
@@ -23,6 +25,7 @@ def permissions(subject: Subject) -> Iterator[Finding]:
         except PermissionError as err:
             found = [wrong("permissions", f"{err.filename} may not be looked at", "run as root or the daemon's user")]
         yield from found or [ok("permissions", f"{folder} and what is in it are for one user alone")]
+    yield from _sockets(subject.config.settings.server)
     if subject.config.file is not None:
         yield from _config(subject.config.file)
 
@@ -66,6 +69,26 @@ def _owners(folder: Path, store: Path) -> Iterator[Finding]:
 
 def _owned_by_another(file: Path, owner: int) -> bool:
     return file.exists() and file.stat().st_uid != owner
+
+
+def _sockets(server: Server) -> Iterator[Finding]:
+    if not server.listen_mode & OTHERS:
+        return
+    for path in (Path(place.path) for place in server.listen if place.path):
+        closed = next(filter(_is_closed, reversed(path.parents)), None)
+        if closed is not None:
+            yield warning(
+                "unix socket",
+                f"server.listen_mode lets others in to {path}, and they may not enter {closed}",
+                "put the socket into another folder, such as /run/fliqd",
+            )
+
+
+def _is_closed(folder: Path) -> bool:
+    try:
+        return not folder.stat().st_mode & OTHERS_ENTER
+    except OSError:
+        return False  # it is not there yet, or lies where this user may not look
 
 
 def _config(file: Path) -> Iterator[Finding]:

@@ -176,13 +176,10 @@ class ScheduleService:
             problems += has_runs(wanted, now_ms) if new_timing and not may_be_over else ()
             if problems:
                 raise InvalidError(in_order(problems, SCHEDULE_ORDER))
-        step = self._settled(old, now_ms, change, begun=new_timing)
-        if not new_timing or not fault_of(old):
-            return step
-        # No one knows what was due while it was parked. As near as can be said: what is due by the new timing.
-        since = msgspec.structs.replace(wanted, cursor_ms=old.cursor_ms)
-        reason = MissedReason.PAUSED if old.paused_ms is not None else MissedReason.MISFIRE
-        return msgspec.structs.replace(step, missed=not_run(since, reason, now_ms, begun=True).missed)
+        if new_timing and fault_of(old):
+            # No one knows what was due while it was parked. As near as can be said: what is due by the new timing.
+            old = msgspec.structs.replace(wanted, cursor_ms=old.cursor_ms, paused_ms=old.paused_ms)
+        return self._settled(old, now_ms, change, begun=new_timing)
 
     async def pause(self, schedule_id: str) -> Schedule:
         """Make no more jobs until it is resumed; those that are made go on. Nothing, if it is paused."""

@@ -109,16 +109,15 @@ class ScheduleFilter(msgspec.Struct, frozen=True, kw_only=True):
 class Step(msgspec.Struct, frozen=True, kw_only=True):
     """What is to become of a schedule that was read as `old`.
 
+    Of one that is parked, `old` has the timing that mends it: with its own nothing can be computed.
     First the due times since its cursor are settled as `due` says (`core.accounting.advance`), then `change` is
-    made, then `jobs` are added that belong to no due time. `missed` are due times that are known to be missed;
-    what was noted as missed later than `ahead_of_ms` is taken back, since it is ahead again.
-    A change that deletes it cancels its jobs that have never started.
+    made, then `jobs` are added that belong to no due time. What was noted as missed later than `ahead_of_ms` is
+    taken back, since it is ahead again. A change that deletes it cancels its jobs that have never started.
     """
 
     old: Schedule
     now_ms: int
     due: Account | None = None
-    missed: tuple[Missed, ...] = ()
     ahead_of_ms: int | None = None
     change: Callable[[Schedule], Schedule] | None = None
     jobs: tuple[Job, ...] = ()

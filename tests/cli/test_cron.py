@@ -20,6 +20,13 @@ def test_it_warns_of_the_change_of_the_clocks() -> None:
     assert "note: 2027-10-31 02:30 comes twice; runs the first time only" in shown.err
 
 
+def test_it_says_what_a_step_beyond_its_field_comes_to() -> None:
+    shown = run("cron", "*/999 * * * *", *FROM, env=environment())
+    assert shown.code == 0
+    assert shown.out.startswith("Every hour")
+    assert "note: minute */999: a step of 999 leads out of 0-59; it is 0 alone" in shown.err
+
+
 def test_json() -> None:
     shown = run("cron", "@hourly", "--count", "1", "-o", "json", *FROM, env=environment())
     assert shown.json["runs"] == [{"local": "2027-03-26T07:00:00+00:00", "utc": "2027-03-26T07:00:00.000Z"}]

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from fliqd.core.cron_grammar import parse
+from fliqd.core.cron_grammar import idle_steps, parse
 from fliqd.core.describe import describe
 from fliqd.core.dst_warnings import dst_warnings
 from fliqd.core.occurrences import DstPolicy, Gap, Overlap
@@ -26,6 +26,8 @@ NEW_YEAR_2025 = int(datetime(2025, 1, 1, tzinfo=UTC).timestamp()) * 1000
         ("*/45 * * * *", "At 0 and 45 minutes past the hour"),
         ("0 */13 * * *", "At 00:00 and 13:00"),
         ("*/999 * * * *", "Every hour"),
+        ("0 0 */40 * *", "At 00:00, on day 1 of the month"),
+        ("0 0 */20 * *", "At 00:00, on day 1 and 21 of the month"),
         ("0 0 1 */7 *", "At 00:00, on day 1 of the month, only in January and August"),
         ("0 0 13 * 5", "At 00:00, on day 13 of the month, or on Friday"),
         ("0 0 L * *", "At 00:00, on the last day of the month"),
@@ -44,6 +46,31 @@ def test_describes(text: str, description: str | None) -> None:
         "At 00:00, on day 1, day 2, day 3, day 4, day 5, day 6 and day 7 of the month, and only on Sunday"
     )
     assert describe(parse(text)) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("*/999 * * * *", ["minute */999: a step of 999 leads out of 0-59; it is 0 alone"]),
+        ("1,5/70 */30 * * *", [
+            "minute 5/70: a step of 70 leads out of 5-59; it is 5 alone",
+            "hour */30: a step of 30 leads out of 0-23; it is 0 alone",
+        ]),
+        ("10-20/30 * */31 JAN-MAR/5 */9", [
+            "minute 10-20/30: a step of 30 leads out of 10-20; it is 10 alone",
+            "day */31: a step of 31 leads out of 1-31; it is 1 alone",
+            "month JAN-MAR/5: a step of 5 leads out of 1-3; it is 1 alone",
+            "day of week */9: a step of 9 leads out of 0-7; it is 0 alone",
+        ]),
+        ("*/60 */24 * */12 */7", []),
+        ("*/45 */13 */30 */7 */6", []),
+        ("30/60 0 L * MON#2", []),
+        ("@daily", []),
+    ],
+)  # fmt: skip
+def test_a_step_that_leads_nowhere_is_told(text: str, says: list[str]) -> None:
+    """Vixie's cron takes it for the first number of its range, so it is no error."""
+    assert idle_steps(text) == says
 
 
 @pytest.mark.parametrize(

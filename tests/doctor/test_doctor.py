@@ -153,6 +153,14 @@ def test_what_is_wrong_with_files(state: Path, harm: Callable[[Path], None], che
     assert not any(secret in one.says + one.do for secret in secrets for one in seen)
 
 
+def test_a_socket_for_others_where_they_cannot_go(state: Path) -> None:
+    place = {"FLIQD_SERVER__LISTEN": f"unix:{state}/fliqd.sock"}
+    assert not [one for one in look(state, **place) if one.check == "unix socket"]
+    [one] = [one for one in look(state, **place, FLIQD_SERVER__LISTEN_MODE="0660") if one.check == "unix socket"]
+    assert one.level is Level.WARNING
+    assert "they may not enter /" in one.says
+
+
 def test_what_is_wrong_with_the_configuration(state: Path, tmp_path: Path) -> None:
     file = tmp_path / "fliqd.toml"
     file.write_text('[server]\nlisen = "x"\n[store]\ndurability = "half"\n')

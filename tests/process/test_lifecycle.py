@@ -7,11 +7,12 @@ import signal
 import socket
 import stat
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
-from tests.support import Api, Target, process, until
+from tests.support import PATIENCE_S, Api, Target, process, until
 
 
 async def test_sigterm_lets_attempts_finish(tmp_path: Path, target: Target) -> None:
@@ -146,8 +147,31 @@ async def test_a_unix_socket(tmp_path: Path) -> None:
             assert (await reader.read()).startswith(b"HTTP/1.1 200 OK")
             writer.close()
             await writer.wait_closed()
-            assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0
+            assert stat.S_IMODE(path.stat().st_mode) == 0o600
             await fliqd.kill()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+@pytest.mark.parametrize(("mode", "is_let_in"), [("0600", False), ("0660", False), ("0666", True)])
+async def test_who_may_connect_to_a_unix_socket(mode: str, *, is_let_in: bool) -> None:
+    """As a proxy that runs as another user does."""
+    connect = (
+        "import os, socket, sys; door = socket.socket(socket.AF_UNIX); "
+        "os.setgroups([]); os.setgid(65534); os.setuid(65534); door.connect(sys.argv[1])"
+    )
+    with tempfile.TemporaryDirectory() as folder:  # tmp_path lies below a folder that is closed to others
+        Path(folder).chmod(0o755)
+        path = Path(folder) / "fliqd.sock"
+        env = {"FLIQD_SERVER__LISTEN": f"unix:{path}", "FLIQD_SERVER__LISTEN_MODE": mode}
+        async with process(Path(folder) / "state", **env) as fliqd:
+            await fliqd.start()
+            assert stat.S_IMODE(path.stat().st_mode) == int(mode, 8)
+            stranger = await asyncio.create_subprocess_exec(
+                sys.executable, "-c", connect, str(path), stderr=asyncio.subprocess.PIPE
+            )
+            _, said = await stranger.communicate()
+            assert (stranger.returncode == 0) == is_let_in
+            assert is_let_in or b"PermissionError" in said
 
 
 async def test_while_it_stops_it_still_answers_who_reads(tmp_path: Path, target: Target) -> None:
@@ -259,7 +283,7 @@ async def test_a_log_that_nobody_takes_stops_no_work(tmp_path: Path, target: Tar
         await api.until(job["id"], "success", "failed")
     await api.close()
     daemon.send_signal(signal.SIGTERM)
-    assert await asyncio.wait_for(daemon.wait(), 20) == 0
+    assert await asyncio.wait_for(daemon.wait(), PATIENCE_S) == 0
 
 
 async def test_a_first_start_that_cannot_write_its_token_locks_nobody_out(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tomli_w
 
 from tests.support import RunningDaemon, Target, until
 
@@ -291,9 +292,51 @@ async def test_one_that_cannot_be_computed_is_parked_alone(
     await schedules.away(hours=1, minutes=30)
     healed = await schedules.change(lost, timezone="Europe/Vienna")
     assert (healed["error"], healed["next_run_at"]) == (None, "2027-03-01T15:00:00.000Z")
-    assert await schedules.missed(lost) == [("13:00", "14:00", 2, "misfire")], "as near as can be said"
+    assert await schedules.missed(lost) == [("13:00", "13:00", 1, "misfire")]
     schedules.advance(minutes=30)
-    await schedules.ended(lost, 2)
+    assert at(await schedules.ended(lost, 3))[1:] == ["14:00", "15:00"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "runs", "missed"),
+    [
+        ({}, ["15:00"], [("13:00", "14:00", 2, "misfire")]),
+        ({"misfire": "all"}, ["13:00", "14:00", "15:00"], []),
+        ({"misfire": "skip"}, [], [("13:00", "15:00", 3, "misfire")]),
+        ({"misfire_grace": "1h"}, ["15:00"], [("13:00", "14:00", 2, "misfire")]),
+    ],
+)
+@pytest.mark.parametrize("by", ["patch", "reload"])
+async def test_what_was_due_while_one_was_parked_follows_its_policy(
+    fliqd: RunningDaemon,
+    schedules: Schedules,
+    target: Target,
+    asked: dict[str, Any],
+    runs: list[Any],
+    missed: Any,
+    by: str,
+) -> None:
+    """As after downtime, by the timing that mends it: no one can say what was due by the one that is lost."""
+    entry = {"name": "lost", "url": target.url, "cron": "0 * * * *", "timezone": "Europe/Berlin", **asked}
+    file = fliqd.state_dir.with_name("fliqd.toml")
+    if by == "reload":
+        file.write_text(tomli_w.dumps({"schedules": [entry]}))
+        await fliqd.stop()
+        await fliqd.start()
+        schedule_id = str((await schedules.ask("GET", "")).body["schedules"][0]["id"])
+    else:
+        schedule_id = await schedules.create(**entry)
+    await fliqd.stop()
+    edit(fliqd, "UPDATE schedule SET timezone = 'Atlantis/Capital'")
+    if by == "reload":
+        file.write_text(tomli_w.dumps({"schedules": [entry | {"timezone": "Europe/Vienna"}]}))
+    fliqd.clock.advance(timedelta(hours=3, minutes=30))
+    await fliqd.start()
+    if by == "patch":
+        await schedules.change(schedule_id, timezone="Europe/Vienna")
+    assert at(await schedules.ended(schedule_id, len(runs))) == runs
+    assert await schedules.missed(schedule_id) == missed
+    assert len(target.hits) == len(runs)
 
 
 async def test_one_that_can_be_computed_again_goes_on(fliqd: RunningDaemon, schedules: Schedules) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from fliqd.engine.wire.connection import Connection
 from fliqd.engine.wire.deadlines import Deadlines
+from tests.support import PATIENCE_S
 
 
 class Busy:
@@ -35,9 +36,21 @@ async def test_they_expire_in_the_order_of_their_deadlines(waits: tuple[float, .
     for connection, wait_s in zip(connections, waits, strict=True):
         deadlines.set(connection, wait_s)
     for connection in connections:
-        await asyncio.wait_for(cast("Busy", connection).gone.wait(), 5)
+        await asyncio.wait_for(cast("Busy", connection).gone.wait(), PATIENCE_S)
     assert expired == sorted("012", key=lambda name: waits[int(name)])
     assert not deadlines.has_timer
+
+
+async def test_after_a_long_turn_of_the_loop_they_expire_in_order_too() -> None:
+    expired: list[str] = []
+    now = 0.0
+    deadlines = Deadlines(lambda: now)
+    late, early = a_connection("late", expired), a_connection("early", expired)
+    deadlines.set(late, 0.02)
+    deadlines.set(early, 0.01)
+    now = 1.0
+    await asyncio.wait_for(cast("Busy", late).gone.wait(), PATIENCE_S)
+    assert expired == ["early", "late"]
 
 
 async def test_one_that_is_over_in_time_does_not_expire() -> None:
@@ -47,7 +60,7 @@ async def test_one_that_is_over_in_time_does_not_expire() -> None:
     deadlines.set(over, 0.01)
     deadlines.set(late, 0.02)
     deadlines.clear(over)
-    await asyncio.wait_for(cast("Busy", late).gone.wait(), 5)
+    await asyncio.wait_for(cast("Busy", late).gone.wait(), PATIENCE_S)
     assert expired == ["late"]
 
 

@@ -9,6 +9,7 @@ import pytest
 from fliqd.core.delivery import ErrorCode
 from fliqd.engine.wire.dns import Address, Resolver
 from fliqd.engine.wire.sender import WireSender
+from tests.support import PATIENCE_S
 from tests.wire.conftest import Serve
 from tests.wire.servers import Peer, get
 
@@ -86,6 +87,6 @@ async def test_cancelling_closes_the_connection_that_waits(sender: WireSender, s
     await arrived.wait()
     sending.cancel()
     await asyncio.gather(sending, return_exceptions=True)
-    await asyncio.wait_for(closed.wait(), 5)
+    await asyncio.wait_for(closed.wait(), PATIENCE_S)
     assert sending.cancelled()
     assert sender.open_connections == 0

@@ -2,6 +2,7 @@
 
 import asyncio
 from math import inf
+from operator import itemgetter
 
 from fliqd.engine.wire.connection import Connection
 from fliqd.engine.wire.stopwatch import Monotonic
@@ -46,7 +47,8 @@ class Deadlines:
     def _ring(self) -> None:
         self._timer, self._rings_at = None, inf
         now = self._now()
-        for connection in [connection for connection, at in self._at.items() if at <= now]:
+        # In order: after a turn of the loop that took long, one ring finds many.
+        for _, connection in sorted(((at, one) for one, at in self._at.items() if at <= now), key=itemgetter(0)):
             del self._at[connection]
             connection.expire()
         if self._at and (earliest := min(self._at.values())) < self._rings_at:

@@ -194,8 +194,7 @@ class SqliteSchedules:
                 slots = frozenset(made.get(old.id, ()))
                 plan = advance(old, step.due, running=running, held=held, made=slots, now_ms=step.now_ms)
             changed = plan.schedule if step.change is None else step.change(plan.schedule)
-            jobs, missed = (*plan.jobs, *step.jobs), (*plan.missed, *step.missed)
-            plans.append(Advance(schedule=changed, jobs=jobs, missed=missed))
+            plans.append(Advance(schedule=changed, jobs=(*plan.jobs, *step.jobs), missed=plan.missed))
         return plans
 
     def _carry_out(self, tx: Transaction, steps: Sequence[Step], plans: Sequence[Advance | None]) -> None:
