@@ -24,7 +24,7 @@ class Counting:
         self._lock = asyncio.Lock()
 
     async def counts(self) -> Counts:
-        """Return where the jobs stand, and what ended within 24 hours."""
+        """Return where jobs and items stand, and what ended within 24 hours."""
         async with self._lock:
             begun = self._clock.monotonic()
             if self._last is None or begun >= self._good_until:
@@ -47,6 +47,9 @@ def summarise(status: Mapping[str, Any], counts: Counts, now_ms: int) -> dict[st
         "jobs_running": counts.running,
         "jobs_finished_24h": counts.finished,
         "jobs_failed_24h": counts.failed,
+        "items_waiting": counts.items_waiting,
+        "items_running": counts.items_running,
+        "items_failed_24h": counts.items_failed,
         "next_due_at": maybe_time(due_ms),
         "next_due_in_seconds": None if due_ms is None else max(0, due_ms - now_ms) // 1000,
         "late_seconds": 0 if due_ms is None else max(0, now_ms - due_ms) // 1000,

@@ -156,13 +156,16 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Counts(msgspec.Struct, frozen=True):
-    """How many jobs stand where; `first_due_ms` is when the first of those that wait is due."""
+    """How many jobs stand where, and items of buffers; `first_due_ms` is when the first of all that wait is due."""
 
     waiting: int
     running: int
     finished: int  # since the instant that was asked for, and still kept
     failed: int  # of them
-    first_due_ms: int | None
+    items_waiting: int
+    items_running: int
+    items_failed: int  # since then
+    first_due_ms: int | None  # None too where all that waits is held
 
 
 class BufferCounts(NamedTuple):
@@ -477,7 +480,7 @@ class Store(Protocol):
         """Return when the finished job finished that has `n` newer ones, None if there are no more than `n`."""
 
     async def counts(self, *, since_ms: int) -> Counts:
-        """Return how many jobs stand where, and have ended since then."""
+        """Return how many jobs and items stand where, and have ended since then."""
 
     async def used_bytes(self) -> int:
         """Return what jobs take within the store; what deleted ones left is not counted."""

@@ -11,8 +11,8 @@ from tests.store.test_conformance import a_job
 from tests.support import FakeClock, RunningDaemon, Target, until
 
 NUMBERS = {
-    "uptime_seconds", "jobs_waiting", "jobs_running", "jobs_finished_24h", "jobs_failed_24h", "next_due_in_seconds",
-    "late_seconds", "db_bytes",
+    "uptime_seconds", "jobs_waiting", "jobs_running", "jobs_finished_24h", "jobs_failed_24h", "items_waiting",
+    "items_running", "items_failed_24h", "next_due_in_seconds", "late_seconds", "db_bytes",
 }  # fmt: skip
 
 
@@ -52,6 +52,19 @@ async def test_it_counts_what_waits_runs_and_failed(fliqd: RunningDaemon, target
         return (await fliqd("GET", "/v1/summary")).body["jobs_failed_24h"] == 0 or None
 
     await until(forgotten, "a new count")  # a count that took long is shared for a while
+
+
+async def test_items_are_no_jobs(fliqd: RunningDaemon, target: Target) -> None:
+    """And what only waits for others, as in a buffer that is paused, is due at no time."""
+    buffer = (await fliqd("POST", "/v1/buffers", {"url": target.url, "name": "b", "paused": True})).body
+    await fliqd("POST", f"/v1/buffers/{buffer['id']}/items", {"items": [{"body": "x"}] * 3})
+
+    async def counted() -> dict[str, Any] | None:
+        seen: dict[str, Any] = (await fliqd("GET", "/v1/summary")).body
+        return seen if seen["items_waiting"] == 3 else None
+
+    seen = await until(counted, "the count of items")
+    assert (seen["jobs_waiting"], seen["next_due_at"], seen["late_seconds"]) == (0, None, 0)
 
 
 async def test_it_needs_a_token_that_may_read(fliqd: RunningDaemon) -> None:
