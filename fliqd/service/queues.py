@@ -53,7 +53,7 @@ class QueueService:
         found, counts = await self._store.queue(name)
         return found or bare(name), counts
 
-    async def put(self, name: str, asked: AskedQueue) -> Queue:
+    async def put(self, name: str, asked: AskedQueue) -> None:
         """Set the limits of a queue: those that the draft leaves out are taken away, but for its pause."""
         _check(name)
         problems = list(asked.problems)
@@ -70,18 +70,28 @@ class QueueService:
             new = msgspec.structs.replace(_own(old or bare(name, now_ms)), **limits)
             return with_pause(new, now_ms, paused=paused) if isinstance(paused, bool) else new
 
-        return await self._change(name, change)
+        await self._change(name, change)
 
-    async def pause(self, name: str, *, paused: bool) -> Queue:
+    async def pause(self, name: str, *, paused: bool) -> None:
         """Let no more jobs of it leave, or go on; those that are under way end."""
         _check(name)
         now_ms = self._clock.now_ms()
-        return await self._change(name, lambda old: with_pause(old or bare(name, now_ms), now_ms, paused=paused))
+        await self._change(name, lambda old: with_pause(old or bare(name, now_ms), now_ms, paused=paused))
 
-    async def _change(self, name: str, change: Callable[[Queue | None], Queue]) -> Queue:
+    async def delete(self, name: str) -> None:
+        """Forget the limits of a queue, and its pause; raise NotFoundError where it has none. Its jobs stay."""
+        _check(name)
+
+        def change(old: Queue | None) -> None:
+            if old is None:
+                raise NotFoundError("queue with limits", name)
+            _own(old)
+
+        await self._change(name, change)
+
+    async def _change(self, name: str, change: Callable[[Queue | None], Queue | None]) -> None:
         queue = await self._store.change_queue(name, change)
-        self._limit(queue)
-        return queue
+        self._limit(queue or bare(name))
 
 
 def _own(queue: Queue) -> Queue:

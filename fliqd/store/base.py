@@ -231,8 +231,11 @@ class Buffers(Protocol):
     async def queue(self, name: str) -> tuple[Queue | None, QueueCounts]:
         """Return the limits of a queue, None if it has none, and how many jobs of it wait and run."""
 
-    async def change_queue(self, name: str, change: Callable[[Queue | None], Queue]) -> Queue:
-        """Set the limits of a queue to `change(queue)`, read and written in one transaction; it may raise."""
+    async def change_queue(self, name: str, change: Callable[[Queue | None], Queue | None]) -> Queue | None:
+        """Set the limits of a queue to `change(queue)`, None for none, read and written in one transaction.
+
+        `change` may raise, which leaves them as they were.
+        """
 
 
 class Schedules(Protocol):

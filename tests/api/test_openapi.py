@@ -83,6 +83,7 @@ OF_BUFFERS: list[Call] = [
 OF_QUEUES: list[Call] = [
     ("GET", "/v1/queues", None), ("PUT", "/v1/queues/{name}", {"concurrency": 2}), ("GET", "/v1/queues/{name}", None),
     ("POST", "/v1/queues/{name}/pause", None), ("POST", "/v1/queues/{name}/resume", None),
+    ("DELETE", "/v1/queues/{name}", None),
 ]  # fmt: skip
 OF_ALERTS: list[Call] = [
     ("GET", "/v1/alerts", None), ("GET", "/v1/alerts/{id}", None), ("PATCH", "/v1/alerts/{id}", {"enabled": False}),

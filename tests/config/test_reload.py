@@ -315,6 +315,7 @@ async def test_buffers_and_queues_are_declared_too(file: File, fliqd: RunningDae
     assert hit.body == b'{"literal": "${env:BACKUP_TOKEN}"}'  # what comes over the API is literal
     assert (await fliqd("PATCH", path, {"rate_limit": 6})).code == "managed_by_config"
     assert (await fliqd("PUT", "/v1/queues/mail", {"concurrency": 3})).code == "managed_by_config"
+    assert (await fliqd("DELETE", "/v1/queues/mail")).code == "managed_by_config"
     assert (await fliqd("POST", "/v1/queues/mail/pause")).body["paused"] is True
 
     changed = await file.reload(text.replace("rate_limit = 5", "rate_limit = 7").replace("= 2", "= 4"))

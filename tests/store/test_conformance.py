@@ -1182,3 +1182,6 @@ async def test_queues_and_what_is_in_them(store: Store) -> None:
 
     await asyncio.gather(*(store.buffers.change_queue("mail", one_more) for _ in range(20)))
     assert [queue.concurrency for queue in await store.buffers.queues()] == [22]
+    assert await store.buffers.change_queue("mail", lambda _old: None) is None
+    assert await store.buffers.queues() == []
+    assert await store.buffers.queue("mail") == (None, QueueCounts(1, 0))
