@@ -203,7 +203,7 @@ class Daemon:
         self._counting = Counting(store=store, clock=self._clock)
         self._clock.on_step(self._clock_was_set)
 
-        self._events = Events(store, self._clock, new_ulid)
+        self._events = Events(store, self._clock, new_ulid, kept_ms=settings.retention.events)
         services = await self._services(store, new_ulid, tokens, couriers, signing)
         self.application = application = api.build(services, max_body=settings.server.max_body)
         new_request_id = request_ids(f"{chance.getrandbits(40):010x}")
