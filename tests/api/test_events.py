@@ -253,6 +253,19 @@ async def test_a_revoked_token_hears_no_more(fliqd: RunningDaemon, monkeypatch: 
         assert await stream.next() == END
 
 
+async def test_a_revoked_token_hears_none_of_what_happens_then(fliqd: RunningDaemon) -> None:
+    """However much that is: there may never be a silence."""
+    made = (await fliqd("POST", "/v1/tokens", {"name": "reader", "scopes": ["read"]})).body
+    admin, fliqd.token = fliqd.token, made["token"]
+    async with listen(fliqd) as stream:
+        fliqd.token = admin
+        await fliqd.create(url="http://a/", delay="1h")
+        assert (await stream.next())["type"] == "job.created"
+        await fliqd("DELETE", f"/v1/tokens/{made['id']}")
+        await fliqd.create(url="http://a/", delay="1h")
+        assert [event["type"] for event in await stream.take(2)] == ["stream.end", "end"]
+
+
 async def test_a_stop_ends_streams_after_the_last_events(fliqd: RunningDaemon, target: Target) -> None:
     released = target.hold()
     async with listen(fliqd, "?type=job.completed") as stream:
