@@ -68,7 +68,9 @@ async def usage(stats: Stats, request: web.Request) -> web.Response:
 async def timeline(stats: Stats, request: web.Request) -> web.Response:
     asked = params(request, "days", "bucket", *OF)
     days = _days(asked, 1)
-    bucket = asked.text("bucket") or ("hour" if days <= MOST_DAYS_BY_HOUR else "day")
+    bucket = asked.text("bucket")
+    if bucket is None:
+        bucket = "hour" if days <= MOST_DAYS_BY_HOUR else "day"
     if bucket not in BUCKETS:
         raise InvalidError([Problem("bucket", "expected hour or day")])
     if bucket == "hour" and days > MOST_DAYS_BY_HOUR:
