@@ -30,12 +30,12 @@ from fliqd.core.drafts import Defaults
 from fliqd.core.due_heap import DueEntry
 from fliqd.core.egress import EgressPolicy, Policy
 from fliqd.core.histogram import Histogram
-from fliqd.core.messages import STORE
 from fliqd.core.references import Lookup
 from fliqd.core.times import format_time, maybe_time
 from fliqd.core.urls import check_url
 from fliqd.engine.alerts import Alerts
 from fliqd.engine.couriers import Couriers
+from fliqd.engine.disk import DiskWatch
 from fliqd.engine.dispatcher import Dispatcher, Limits
 from fliqd.engine.gate import Gate
 from fliqd.engine.janitor import Janitor, Retention
@@ -91,7 +91,6 @@ class Daemon:
         self._doors: Doors | None = None
         self._certificate: Certificate | None = None
         self._stopping = False
-        self._was_blocked = False  # when it was last looked at
         self._tasks: set[asyncio.Task[None]] = set()
         self._tally = Tally()
         self._answers: dict[int, int] = {}  # of the API, by status
@@ -259,11 +258,7 @@ class Daemon:
         self._janitor.look()
         if self._certificate is not None:
             self._certificate.look()
-        if (blocked := self._store.blocked) is None:
-            self._alerts.clear(STORE, "disk")
-        elif not self._was_blocked:
-            self._alerts.raise_(STORE, "disk", {"problem": blocked})
-        self._was_blocked = blocked is not None
+        self._disk.look(self._store.blocked)
         self._next_beat = time() + BEAT_S
 
     def reload_certificate(self) -> None:
@@ -392,6 +387,7 @@ class Daemon:
         couriers = Couriers(store=self._store.alerts, sender=sender, clock=self._clock, lookup=lookup)
         self._alerts = Alerts(store=self._store.alerts, clock=self._clock, couriers=couriers)
         self._store.on_ended(self._alerts.ended)
+        self._disk = DiskWatch(self._config.store_path, self._alerts)
         return couriers
 
     async def _tokens(self, store: SqliteStore, new_ulid: Callable[[], str]) -> Tokens:
