@@ -58,7 +58,7 @@ from fliqd.service.queues import QueueService
 from fliqd.service.reconcile import Reconciler
 from fliqd.service.schedules import ScheduleService
 from fliqd.service.stats import Stats
-from fliqd.service.summary import Counting, summarise
+from fliqd.service.summary import Counted, last_day, summarise
 from fliqd.service.tokens import ALL_SCOPES, Tokens
 from fliqd.settings import Settings, defaults_of
 from fliqd.signing_secrets import SigningSecrets
@@ -199,7 +199,7 @@ class Daemon:
             ),
             alerts=self._alerts,
         )
-        self._counting = Counting(store=store, clock=self._clock)
+        self._counted = last_day(store, self._clock)
         self._clock.on_step(self._clock_was_set)
 
         self._events = Events(store, self._clock, new_ulid, kept_ms=settings.retention.events)
@@ -291,7 +291,7 @@ class Daemon:
                 events=self._events,
                 limit=self._config.settings.dispatch.max_in_flight,
             )
-        rendered: bytes = self._metrics.render()
+        rendered: bytes = self._metrics.render(await self._depths.get(), await self._counted.get())
         return rendered
 
     def _use(self, settings: Settings) -> None:
@@ -345,7 +345,7 @@ class Daemon:
     async def summary(self) -> dict[str, Any]:
         """Return a few numbers and short texts, flat, for dashboards."""
         status = self.status()
-        return summarise(status, await self._counting.counts(), self._clock.now_ms())
+        return summarise(status, await self._counted.get(), self._clock.now_ms())
 
     def _closed(self) -> UnavailableError | None:
         """Return why no write is taken right now, whatever it is."""
@@ -429,6 +429,7 @@ class Daemon:
         buffers = BufferService(store=store, clock=clock, new_ulid=new_ulid, defaults=defaults)
         queues = QueueService(store=store.buffers, clock=clock, limit=self._dispatcher.limit_queue)
         await queues.load()
+        self._depths = Counted(queues.depths, clock)
         reconciler = Reconciler(store=store, schedules=schedules, queues=queues, clock=clock, new_ulid=new_ulid)
         self.reloading = Reloading(config=self._config, reconciler=reconciler, use=self._use)
         await self.reloading.begin()

@@ -1,7 +1,7 @@
 """What can be done with queues: their limits, and what waits in them."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -11,7 +11,9 @@ from fliqd.core.queues import NAME, Queue, QueueDraft, queue_fields
 from fliqd.errors import ConflictError, InvalidError, NotFoundError, Problem
 from fliqd.store.base import Buffers, QueueCounts
 
-NOTHING = QueueCounts(0, 0)
+NOTHING: Final = QueueCounts(0, 0)
+MOST_TOLD: Final = 100  # queues that are told apart in the metrics
+OTHERS: Final = "(others)"  # no queue's name
 
 
 class AskedQueue(NamedTuple):
@@ -46,6 +48,19 @@ class QueueService:
         counts = await self._store.queue_counts()
         names = sorted({DEFAULT_QUEUE, *known, *counts})
         return [(known.get(name) or bare(name), counts.get(name, NOTHING)) for name in names]
+
+    async def depths(self) -> dict[str, QueueCounts]:
+        """Return how much waits and runs in the default queue, in those that have limits, and in all others together.
+
+        Names that somebody has set limits for are few and stay; what jobs say is as many as they please.
+        """
+        counts = await self._store.queue_counts()
+        limited = [queue.name for queue in await self._store.queues() if queue.name != DEFAULT_QUEUE]
+        told = (DEFAULT_QUEUE, *limited[:MOST_TOLD])
+        depths = {name: counts.pop(name, NOTHING) for name in told}
+        rest = counts.values()
+        others = QueueCounts(sum(one.waiting for one in rest), sum(one.running for one in rest))
+        return depths | {OTHERS: others}
 
     async def get(self, name: str) -> tuple[Queue, QueueCounts]:
         """Return a queue; one that nobody has set limits for and that holds nothing is there all the same."""

@@ -5,7 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from fliqd.service.summary import Counting
+from fliqd.service.summary import last_day
 from tests.store.conftest import open_sqlite
 from tests.store.test_conformance import a_job
 from tests.support import FakeClock, RunningDaemon, Target, until
@@ -87,10 +87,10 @@ class SlowMachine(FakeClock):
 async def test_a_dear_count_is_shared_for_a_while(tmp_path: Path) -> None:
     store = await open_sqlite(tmp_path / "fliqd.db", [])
     clock = SlowMachine()
-    counting = Counting(store=store, clock=clock)
-    first = await counting.counts()
+    counted = last_day(store, clock)
+    first = await counted.get()
     await store.create_jobs([a_job(1)])
-    assert await counting.counts() is first
+    assert await counted.get() is first
     clock.ticks += 50
-    assert (await counting.counts()).waiting == 1
+    assert (await counted.get()).waiting == 1
     await store.close()
