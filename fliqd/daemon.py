@@ -30,13 +30,13 @@ from fliqd.core.drafts import Defaults
 from fliqd.core.due_heap import DueEntry
 from fliqd.core.egress import EgressPolicy, Policy
 from fliqd.core.histogram import Histogram
-from fliqd.core.messages import STORE
 from fliqd.core.references import Lookup
 from fliqd.core.stand_ins import no_keys
 from fliqd.core.times import format_time, maybe_time
 from fliqd.core.urls import check_url
 from fliqd.engine.alerts import Alerts
 from fliqd.engine.couriers import Couriers
+from fliqd.engine.disk import DiskWatch
 from fliqd.engine.dispatcher import Dispatcher, Limits
 from fliqd.engine.gate import Gate
 from fliqd.engine.janitor import Janitor, Retention
@@ -59,7 +59,7 @@ from fliqd.service.queues import QueueService
 from fliqd.service.reconcile import Reconciler
 from fliqd.service.schedules import ScheduleService
 from fliqd.service.stats import Stats
-from fliqd.service.summary import Counting, summarise
+from fliqd.service.summary import Counted, last_day, summarise
 from fliqd.service.tokens import ALL_SCOPES, Tokens
 from fliqd.settings import Settings, defaults_of
 from fliqd.signing_secrets import SigningSecrets
@@ -92,7 +92,6 @@ class Daemon:
         self._doors: Doors | None = None
         self._certificate: Certificate | None = None
         self._stopping = False
-        self._was_blocked = False  # when it was last looked at
         self._tasks: set[asyncio.Task[None]] = set()
         self._tally = Tally()
         self._answers: dict[int, int] = {}  # of the API, by status
@@ -209,10 +208,10 @@ class Daemon:
             ),
             alerts=self._alerts,
         )
-        self._counting = Counting(store=store, clock=self._clock)
+        self._counted = last_day(store, self._clock)
         self._clock.on_step(self._clock_was_set)
 
-        self._events = Events(store, self._clock, new_ulid)
+        self._events = Events(store, self._clock, new_ulid, kept_ms=settings.retention.events)
         services = await self._services(store, new_ulid, tokens, couriers, signing)
         self.application = application = api.build(
             services, others := dialects.stand_ins(services), max_body=settings.server.max_body
@@ -271,11 +270,7 @@ class Daemon:
         self._janitor.look()
         if self._certificate is not None:
             self._certificate.look()
-        if (blocked := self._store.blocked) is None:
-            self._alerts.clear(STORE, "disk")
-        elif not self._was_blocked:
-            self._alerts.raise_(STORE, "disk", {"problem": blocked})
-        self._was_blocked = blocked is not None
+        self._disk.look(self._store.blocked)
         self._next_beat = time() + BEAT_S
 
     def reload_certificate(self) -> None:
@@ -308,7 +303,7 @@ class Daemon:
                 events=self._events,
                 limit=self._config.settings.dispatch.max_in_flight,
             )
-        rendered: bytes = self._metrics.render()
+        rendered: bytes = self._metrics.render(await self._depths.get(), await self._counted.get())
         return rendered
 
     def _use(self, settings: Settings) -> None:
@@ -362,7 +357,7 @@ class Daemon:
     async def summary(self) -> dict[str, Any]:
         """Return a few numbers and short texts, flat, for dashboards."""
         status = self.status()
-        return summarise(status, await self._counting.counts(), self._clock.now_ms())
+        return summarise(status, await self._counted.get(), self._clock.now_ms())
 
     def _closed(self) -> UnavailableError | None:
         """Return why no write is taken right now, whatever it is."""
@@ -404,6 +399,7 @@ class Daemon:
         couriers = Couriers(store=self._store.alerts, sender=sender, clock=self._clock, lookup=lookup)
         self._alerts = Alerts(store=self._store.alerts, clock=self._clock, couriers=couriers)
         self._store.on_ended(self._alerts.ended)
+        self._disk = DiskWatch(self._config.store_path, self._alerts)
         return couriers
 
     async def _tokens(self, store: SqliteStore, new_ulid: Callable[[], str]) -> Tokens:
@@ -445,6 +441,7 @@ class Daemon:
         buffers = BufferService(store=store, clock=clock, new_ulid=new_ulid, defaults=defaults)
         queues = QueueService(store=store.buffers, clock=clock, limit=self._dispatcher.limit_queue)
         await queues.load()
+        self._depths = Counted(queues.depths, clock)
         reconciler = Reconciler(store=store, schedules=schedules, queues=queues, clock=clock, new_ulid=new_ulid)
         self.reloading = Reloading(config=self._config, reconciler=reconciler, use=self._use)
         await self.reloading.begin()

@@ -17,7 +17,7 @@ from fliqd.core.model import FINAL
 from fliqd.core.schedule import MissedReason
 from fliqd.engine.tally import Tally
 from fliqd.service.events import Events
-from fliqd.store.base import Store
+from fliqd.store.base import Counts, QueueCounts, Store
 
 
 class Traffic(Protocol):
@@ -61,12 +61,15 @@ class Metrics(Collector):
         self._answers = answers
         self._events = events
         self._limit = limit
+        self._queues: Mapping[str, QueueCounts] = {}
+        self._counts: Counts | None = None
         self._registry = CollectorRegistry()
         self._registry.register(self)
         ProcessCollector(registry=self._registry)
 
-    def render(self) -> bytes:
-        """Return all metrics as text."""
+    def render(self, queues: Mapping[str, QueueCounts], counts: Counts) -> bytes:
+        """Return all metrics as text; what the store was asked for comes along."""
+        self._queues, self._counts = queues, counts
         return generate_latest(self._registry)
 
     def collect(self) -> Iterator[Metric]:
@@ -77,6 +80,7 @@ class Metrics(Collector):
         build.add_metric((__version__, platform.python_version(), loop.name(), sqlite3.sqlite_version), 1)
         yield build
         yield from self._jobs()
+        yield from self._depths()
         yield from self._attempts()
         yield from self._disk()
         yield _histogram(
@@ -102,6 +106,19 @@ class Metrics(Collector):
         yield _counter("fliqd_schedule_missed_total", text, ("reason",), missed)
         yield _gauge("fliqd_backlog_jobs", "Due jobs in memory that wait for a slot.", self._traffic.backlog)
         yield _gauge("fliqd_due_window_jobs", "Jobs in memory that are due next.", self._window.waiting())
+
+    def _depths(self) -> Iterator[Metric]:
+        text = "Jobs that have not ended, by queue (those without limits but the default one together) and state."
+        jobs = GaugeMetricFamily("fliqd_queue_jobs", text, labels=("queue", "state"))
+        for name, depth in self._queues.items():
+            jobs.add_metric((name, "waiting"), depth.waiting)
+            jobs.add_metric((name, "running"), depth.running)
+        yield jobs
+        items = GaugeMetricFamily("fliqd_buffer_items", "Items of buffers that have not ended.", labels=("state",))
+        if self._counts is not None:
+            items.add_metric(("waiting",), self._counts.items_waiting)
+            items.add_metric(("running",), self._counts.items_running)
+        yield items
 
     def _attempts(self) -> Iterator[Metric]:
         tally = self._tally

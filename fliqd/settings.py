@@ -250,11 +250,12 @@ class Egress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retention:
-    """[retention]: what is kept of jobs that have ended."""
+    """[retention]: what is kept of jobs that have ended, and of what was told of them."""
 
     finished_jobs: int = setting(_duration(0, LONGEST_MS, "of at most 100 years"), "30d")
     max_finished_jobs: int = setting(_count(0, 1_000_000_000), 1_000_000)
     max_db_size: int = setting(_size(MIB, 1024 * 1024 * MIB, "from 1MiB to 1TiB"), "4GiB")
+    events: int = setting(_duration(0, LONGEST_MS, "of at most 100 years"), "7d")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

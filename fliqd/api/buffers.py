@@ -12,6 +12,7 @@ from fliqd.api.requests import json_body, params, path_id, take_key
 from fliqd.core.buffers import Buffer, BufferDraft, ItemDraft
 from fliqd.core.decoding import decode, decode_list, holds
 from fliqd.core.model import FINAL, Job, JobStatus
+from fliqd.core.references import as_meant
 from fliqd.core.times import format_time, maybe_time
 from fliqd.errors import FliqdError, InvalidError, Problem
 from fliqd.service.buffers import AskedBuffer, AskedItem, BufferService
@@ -206,12 +207,15 @@ def item_view(item: Job, *, secrets: bool = True) -> dict[str, Any]:
     ended = item.status in FINAL
     waits = item.status is JobStatus.SCHEDULED and not item.is_held
     body = item.body
+    headers = item.headers
+    if item.has_references:  # then its own stand there escaped, and come back as they were given
+        headers = {name: as_meant(value) for name, value in headers.items()}
     return {
         "id": item.id,
         "buffer_id": item.buffer_id,
         "status": ITEM_WORDS[item.status],
         "status_code": item.last_status_code,
-        "headers": item.headers if secrets else masked(item.headers),
+        "headers": headers if secrets else masked(headers),
         "body": None if body is None else body.decode(),
         "idempotency_key": item.idempotency_key,
         "retry_count": max(0, item.attempts - 1) if ended else item.attempts,

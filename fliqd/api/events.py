@@ -100,13 +100,14 @@ class EventStream(web.StreamResponse):
     async def _pump(self, reader: Reader) -> None:
         while True:
             taken = await reader.take(AT_ONCE, HEARTBEAT_S)
+            try:
+                self._still_known()
+            except FliqdError:
+                await self._send(_told(*TOLD["unauthorized"]))
+                return
             if taken:
                 await self._send(b"".join(map(frame, taken)))
             elif reader.ended is None:
-                try:
-                    self._still_known()
-                except FliqdError:
-                    reader.end("unauthorized")
                 await self._send(b":\n\n")
             else:
                 if reader.ended in TOLD:

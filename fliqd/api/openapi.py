@@ -11,17 +11,38 @@ from aiohttp import web
 
 from fliqd import __version__
 from fliqd.api import auth
+from fliqd.api.buffers import STATUSES
 from fliqd.api.errors import json_response
+from fliqd.api.jobs import STATUS_WORDS, TIMES
 from fliqd.api.operations import OPERATIONS, Operation
 from fliqd.api.requests import params
-from fliqd.api.shapes import schemas
+from fliqd.api.shapes import REF, schemas
+from fliqd.api.stats import BUCKETS, MOST_TEXT_DAYS
+from fliqd.core.deliveries import DeliveryStatus
+from fliqd.core.drafts import MAX_KEY
+from fliqd.core.events import EventType
+from fliqd.core.model import Source
+from fliqd.core.schedule import ScheduleStatus
 
 JSON: Final = "application/json"
 DESCRIPTION: Final = 'Calls HTTP endpoints on time. Times are RFC 3339, durations texts such as "1h30m" or seconds.'
-REF: Final = "#/components/schemas/{name}"
 _PARAMS: Final[dict[str, dict[str, Any]]] = {
     "limit": {"type": "integer", "minimum": 1, "maximum": 100, "default": 20},
     "count": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 5},
+    "days": {"type": "integer", "minimum": 0, "maximum": MOST_TEXT_DAYS},
+    "bucket": {"type": "string", "enum": list(BUCKETS)},
+    "source": {"type": "string", "enum": [*Source]},
+    "type": {"type": "array", "items": {"type": "string", "enum": [*EventType]}, "minItems": 1},
+    "Idempotency-Key": {"type": "string", "minLength": 1, "maxLength": MAX_KEY},
+    "Last-Event-ID": {"type": "string", "pattern": "^evt_[0-9a-z]{26}$"},
+    **{name: {"type": "string", "format": "date-time"} for name in TIMES},
+}
+# The words of the filter `status`, by what is listed.
+_STATUSES: Final[dict[str, list[str]]] = {
+    "jobs": [*STATUS_WORDS],
+    "schedules": [*ScheduleStatus],
+    "items": [*STATUSES],
+    "deliveries": [*DeliveryStatus],
 }
 # What any call may be answered with besides its own answers.
 REFUSALS: Final = (400, 401, 403, 404, 405, 408, 409, 413, 415, 421, 431, 500, 503)
@@ -90,10 +111,11 @@ def describe(
 
 def _operation(method: str, path: str, operation: Operation, refusals: Collection[int]) -> dict[str, Any]:
     named = re.findall(r"\{(\w+)\}", path)
-    taken = [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in named]
-    taken += [
-        {"name": name, "in": "query", "schema": _PARAMS.get(name, {"type": "string"})} for name in operation.params
+    taken: list[dict[str, Any]] = [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in named
     ]
+    taken += [_param(name, "query", operation) for name in operation.params]
+    taken += [_param(name, "header", operation) for name in operation.headers]
     told: dict[str, Any] = {
         "operationId": re.sub(r"\W+", "_", f"{method.lower()}{path}").strip("_"),
         "summary": operation.summary,
@@ -113,8 +135,18 @@ def _operation(method: str, path: str, operation: Operation, refusals: Collectio
     return told
 
 
+def _param(name: str, where: str, operation: Operation) -> dict[str, Any]:
+    schema = operation.schemas.get(name) or _PARAMS.get(name, {"type": "string"})
+    if name == "status" and name not in operation.schemas:
+        schema = {"type": "string", "enum": _STATUSES[operation.many]}
+    several = {"style": "form", "explode": False} if schema["type"] == "array" else {}  # with commas between
+    return {"name": name, "in": where, "schema": schema, **several}
+
+
 def _body(operation: Operation, kind: type) -> dict[str, Any]:
-    one = {"$ref": REF.format(name=kind.__name__)}
+    one: dict[str, Any] = {"$ref": REF.format(name=kind.__name__)}
+    if operation.required:
+        one["required"] = list(operation.required)
     if not operation.batch:
         return one
     items = {"type": "array", "items": one, "minItems": 1, "maxItems": 1000}
@@ -132,14 +164,12 @@ def _answer(operation: Operation, status: int) -> dict[str, Any]:
     if operation.many:
         schema = {
             "type": "object",
-            "required": [operation.many],
+            "required": [operation.many, *(["next_cursor"] if "cursor" in operation.params else ())],
             "properties": {
                 operation.many: {"type": "array", "items": schema},
                 "next_cursor": {"type": ["string", "null"]},
             },
         }
-    elif operation.batch and not operation.batch_alone and status == HTTPStatus.OK:
-        schema = {"anyOf": [schema, {"$ref": REF.format(name="Results")}]}
-    if operation.media != JSON:
-        schema = {"type": "string"}
+    elif operation.batch_answer and status == HTTPStatus.OK:
+        schema = {"anyOf": [schema, {"$ref": REF.format(name=operation.batch_answer)}]}
     return told | {"content": {operation.media: {"schema": schema}}}

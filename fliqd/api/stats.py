@@ -18,6 +18,7 @@ from fliqd.service.stats import EVERYONE, MOST_DAYS, MOST_DAYS_BY_HOUR, Of, Stat
 DAYS: Final = 30
 OF: Final = {"schedule_id": Scope.SCHEDULE, "queue": Scope.QUEUE, "host": Scope.HOST}
 BUCKETS: Final = {"hour": 1, "day": DAY_HOURS}
+MOST_TEXT_DAYS: Final = 999_999_999  # more is no number of days that anybody meant
 _WHOLE: Final = re.compile(r"[0-9]{1,9}", re.ASCII)
 _WITH_PORT: Final = re.compile(r".*[^:]:[0-9]{1,5}|\[.*\]:[0-9]{1,5}", re.ASCII)
 
@@ -67,7 +68,9 @@ async def usage(stats: Stats, request: web.Request) -> web.Response:
 async def timeline(stats: Stats, request: web.Request) -> web.Response:
     asked = params(request, "days", "bucket", *OF)
     days = _days(asked, 1)
-    bucket = asked.text("bucket") or ("hour" if days <= MOST_DAYS_BY_HOUR else "day")
+    bucket = asked.text("bucket")
+    if bucket is None:
+        bucket = "hour" if days <= MOST_DAYS_BY_HOUR else "day"
     if bucket not in BUCKETS:
         raise InvalidError([Problem("bucket", "expected hour or day")])
     if bucket == "hour" and days > MOST_DAYS_BY_HOUR:

@@ -1,4 +1,4 @@
-"""`fliqd queues list`, `get`, `update`, `pause` and `resume`."""
+"""`fliqd queues list`, `get`, `update`, `pause`, `resume` and `delete`."""
 
 import json
 from typing import Any, Final
@@ -78,6 +78,16 @@ def pause(client: Client, name: str, output: str) -> None:
 def resume(client: Client, name: str, output: str) -> None:
     """Let the jobs of a paused queue go on. Prints its name."""
     _show(client.call("POST", _path(name, "/resume"), expects="waiting").document, output)
+
+
+@click.command("delete", epilog=example("fliqd queues delete mail"))
+@click.argument("name")
+@with_client
+@with_output
+def delete(client: Client, name: str, output: str) -> None:
+    """Forget the limits of a queue, and its pause: the jobs that carry its name leave without. Prints its name."""
+    client.call("DELETE", _path(name))
+    _show(client.get(_path(name), expects="waiting"), output)
 
 
 def _path(name: str, tail: str = "") -> str:

@@ -12,6 +12,7 @@ COMMANDS: Final = {
     "update": ("fliqd.cli.queue_commands:update", "Set the limits of a queue."),
     "pause": ("fliqd.cli.queue_commands:pause", "Let no more jobs of queues leave."),
     "resume": ("fliqd.cli.queue_commands:resume", "Let paused queues go on."),
+    "delete": ("fliqd.cli.queue_commands:delete", "Forget the limits of a queue."),
 }
 
 

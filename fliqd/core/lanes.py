@@ -89,6 +89,8 @@ class Lanes:
                         gate.front[lane] = None
         gate.set(queue, now_ms, self._slots)
         self._open(gate, now_ms)
+        if queue.unlimited and not any(lane.queue is gate for lane in self._lanes.values()):
+            del self._queues[queue.name]
 
     def offer(self, entries: Iterable[DueEntry], now_ms: float = 0.0) -> None:
         """Take in what is due."""

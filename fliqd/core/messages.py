@@ -14,9 +14,17 @@ from fliqd.core.times import format_time
 
 FAILURE: Final = "failure"  # of jobs to one host
 STORE: Final = "store_full"  # no room on the disk, or in what the store may take
+DISK: Final = "disk_low"  # little room on the disk that the store is on
 MISSED: Final = "schedules_missed"
 CLOCK: Final = "clock_set"
 TEST: Final = "test"
+
+# Of what is no failure of a host: how it is told, and its end.
+BEGUN: Final = {STORE: "the store has no room", DISK: "the disk runs full"}
+OVER: Final = {
+    STORE: "there is room in the store again; there was none",
+    DISK: "there is room on the disk again; there was little",
+}
 
 LONGEST: Final = 500  # characters of an error
 MOST_NAMED: Final = 5
@@ -70,7 +78,7 @@ def of_incident(incident: Incident, news: News, facts: Mapping[str, Any]) -> Ale
             jobs = "1 job" if incident.count == 1 else f"{incident.count} jobs"
             text = f"{incident.subject} has recovered: {jobs} had failed {since}"
         else:
-            text = f"there is room in the store again; there was none {since}"
+            text = f"{OVER.get(incident.kind, incident.kind)} {since}"
         return Alert(event="recovered", text=text, facts=ended, good=True)
     if incident.kind == FAILURE:
         what = _what(facts)
@@ -79,7 +87,7 @@ def of_incident(incident: Incident, news: News, facts: Mapping[str, Any]) -> Ale
         else:
             text = f"{incident.subject} still fails: {incident.count} jobs {since}; the last: {what}"
     else:
-        text = f"the store has no room: {facts.get('problem', 'no write is taken')}"
+        text = f"{BEGUN.get(incident.kind, incident.kind)}: {facts.get('problem', incident.subject)}"
     return Alert(event=incident.kind, text=text, facts={**facts, **known})
 
 

@@ -27,6 +27,11 @@ class Queue(msgspec.Struct, frozen=True, kw_only=True):
     created_ms: int
     updated_ms: int
 
+    @property
+    def unlimited(self) -> bool:
+        """Whether it lets everything through."""
+        return self.concurrency is None and self.rate is None and self.paused_ms is None
+
 
 DEFINED_OF_QUEUE: Final = ("concurrency", "rate")
 

@@ -74,6 +74,13 @@ def escape(text: str) -> str:
     return text.replace("${", "$${")
 
 
+def as_meant(text: str) -> str:
+    """Return `text` as it is meant where it refers to nothing; one that does refer stays as it is written."""
+    if any(match[2] and not match[1] for match in REFERENCE.finditer(text)):
+        return text
+    return REFERENCE.sub(lambda match: match[0][1:] if match[1] else match[0], text)
+
+
 def expand_all(value: Any, lookup: Lookup) -> Any:
     """Return a JSON value with the references in its texts replaced; keys are literal."""
     if isinstance(value, str):

@@ -84,12 +84,20 @@ class Alerts:
         self._facts[key] = facts
         self._take(key, incident, news)
 
+    def is_open(self, kind: str, subject: str) -> bool:
+        """Tell whether that something goes wrong is known already."""
+        incident = self._incidents.get((kind, subject))
+        return incident is not None and incident.closed_ms is None and incident.well_ms is None
+
     def clear(self, kind: str, subject: str) -> None:
         """Take note that it goes well: if it did not, that is told."""
         key = (kind, subject)
         old = self._incidents.get(key)
-        if old is not None and old.closed_ms is None:
-            self._take(key, *went_well(old, self._clock.now_ms()))
+        if old is None or old.closed_ms is not None:
+            return
+        incident, news = went_well(old, self._clock.now_ms())
+        if incident != old:  # else it is known already that it goes well, and too soon to believe it
+            self._take(key, incident, news)
 
     def missed(self, schedules: Mapping[str, int]) -> None:
         """Take note of schedules, by their names, that missed so many runs."""

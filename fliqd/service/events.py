@@ -61,14 +61,18 @@ class Reader:
 
 
 class Events:
-    """Numbers what is committed and gives it to the readers; keeps the last of it for those who come back."""
+    """Numbers what is committed and gives it to the readers; keeps the last of it for those who come back.
 
-    def __init__(self, store: Store, clock: Clock, new_ulid: Callable[[], str]) -> None:
+    It is kept in memory: `RING` events at most, none longer than `kept_ms`, none once nobody has listened for a while.
+    """
+
+    def __init__(self, store: Store, clock: Clock, new_ulid: Callable[[], str], *, kept_ms: int) -> None:
         self._store = store
         self._clock = clock
         self._new_ulid = new_ulid
+        self._kept_ms = kept_ms
         self._ring: deque[Event] = deque()
-        self._gone = ""  # the last event that the ring had no room for
+        self._gone = ""  # the last event that the ring had no room for, or that grew too old
         self._readers: set[Reader] = set()
         self._stop: asyncio.TimerHandle | None = None
         self._closed = False
@@ -93,6 +97,7 @@ class Events:
         if self._stop is not None:
             self._stop.cancel()
             self._stop = None
+        self._forget_old(self._clock.now_ms())
         known = [] if after is None else [event for event in self._ring if event.id > after]
         # By the id itself, not by its order: after a restart, and a clock that was set, that says nothing.
         told = after in (None, self._gone) or any(event.id == after for event in self._ring)
@@ -121,10 +126,15 @@ class Events:
             if len(self._ring) >= RING:
                 self._gone = self._ring.popleft().id
             self._ring.append(event)
+        self._forget_old(now_ms)
         for reader in list(self._readers):
             if reader.ended is None:
                 reader.offer(events)
                 self.dropped += reader.ended == SLOW
+
+    def _forget_old(self, now_ms: int) -> None:
+        while self._ring and self._ring[0].at_ms < now_ms - self._kept_ms:
+            self._gone = self._ring.popleft().id
 
     def _stop_collecting(self) -> None:
         self._stop = None

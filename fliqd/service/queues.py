@@ -1,7 +1,7 @@
 """What can be done with queues: their limits, and what waits in them."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -11,7 +11,9 @@ from fliqd.core.queues import NAME, Queue, QueueDraft, queue_fields
 from fliqd.errors import ConflictError, InvalidError, NotFoundError, Problem
 from fliqd.store.base import Buffers, QueueCounts
 
-NOTHING = QueueCounts(0, 0)
+NOTHING: Final = QueueCounts(0, 0)
+MOST_TOLD: Final = 100  # queues that are told apart in the metrics
+OTHERS: Final = "(others)"  # no queue's name
 
 
 class AskedQueue(NamedTuple):
@@ -47,13 +49,26 @@ class QueueService:
         names = sorted({DEFAULT_QUEUE, *known, *counts})
         return [(known.get(name) or bare(name), counts.get(name, NOTHING)) for name in names]
 
+    async def depths(self) -> dict[str, QueueCounts]:
+        """Return how much waits and runs in the default queue, in those that have limits, and in all others together.
+
+        Names that somebody has set limits for are few and stay; what jobs say is as many as they please.
+        """
+        counts = await self._store.queue_counts()
+        limited = [queue.name for queue in await self._store.queues() if queue.name != DEFAULT_QUEUE]
+        told = (DEFAULT_QUEUE, *limited[:MOST_TOLD])
+        depths = {name: counts.pop(name, NOTHING) for name in told}
+        rest = counts.values()
+        others = QueueCounts(sum(one.waiting for one in rest), sum(one.running for one in rest))
+        return depths | {OTHERS: others}
+
     async def get(self, name: str) -> tuple[Queue, QueueCounts]:
         """Return a queue; one that nobody has set limits for and that holds nothing is there all the same."""
         _check(name)
         found, counts = await self._store.queue(name)
         return found or bare(name), counts
 
-    async def put(self, name: str, asked: AskedQueue) -> Queue:
+    async def put(self, name: str, asked: AskedQueue) -> None:
         """Set the limits of a queue: those that the draft leaves out are taken away, but for its pause."""
         _check(name)
         problems = list(asked.problems)
@@ -70,18 +85,28 @@ class QueueService:
             new = msgspec.structs.replace(_own(old or bare(name, now_ms)), **limits)
             return with_pause(new, now_ms, paused=paused) if isinstance(paused, bool) else new
 
-        return await self._change(name, change)
+        await self._change(name, change)
 
-    async def pause(self, name: str, *, paused: bool) -> Queue:
+    async def pause(self, name: str, *, paused: bool) -> None:
         """Let no more jobs of it leave, or go on; those that are under way end."""
         _check(name)
         now_ms = self._clock.now_ms()
-        return await self._change(name, lambda old: with_pause(old or bare(name, now_ms), now_ms, paused=paused))
+        await self._change(name, lambda old: with_pause(old or bare(name, now_ms), now_ms, paused=paused))
 
-    async def _change(self, name: str, change: Callable[[Queue | None], Queue]) -> Queue:
+    async def delete(self, name: str) -> None:
+        """Forget the limits of a queue, and its pause; raise NotFoundError where it has none. Its jobs stay."""
+        _check(name)
+
+        def change(old: Queue | None) -> None:
+            if old is None:
+                raise NotFoundError("queue with limits", name)
+            _own(old)
+
+        await self._change(name, change)
+
+    async def _change(self, name: str, change: Callable[[Queue | None], Queue | None]) -> None:
         queue = await self._store.change_queue(name, change)
-        self._limit(queue)
-        return queue
+        self._limit(queue or bare(name))
 
 
 def _own(queue: Queue) -> Queue:

@@ -1,38 +1,44 @@
 """The daemon in a few numbers, for dashboards that ask every few seconds."""
 
 import asyncio
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, Generic, TypeVar
 
 from fliqd.clock import Clock
 from fliqd.core.times import maybe_time
 from fliqd.store.base import Counts, Store
 
+T = TypeVar("T")
 DAY_MS: Final = 86_400_000
 SHARE: Final = 50  # counting takes at most one part in so many of a thread's time, however often it is asked for
 QUICK_S: Final = 0.005  # a count that takes no longer is made each time
 
 
-class Counting:
-    """Counts jobs no more often than is cheap: those who ask together, or soon after, get the same count."""
+class Counted(Generic[T]):
+    """What is counted no more often than is cheap: those who ask together, or soon after, get the same count."""
 
-    def __init__(self, *, store: Store, clock: Clock) -> None:
-        self._store = store
+    def __init__(self, count: Callable[[], Awaitable[T]], clock: Clock) -> None:
+        self._count = count
         self._clock = clock
-        self._last: Counts | None = None
+        self._last: T | None = None
         self._good_until = 0.0
         self._lock = asyncio.Lock()
 
-    async def counts(self) -> Counts:
-        """Return where the jobs stand, and what ended within 24 hours."""
+    async def get(self) -> T:
+        """Return the count, of now or of not long ago."""
         async with self._lock:
             begun = self._clock.monotonic()
             if self._last is None or begun >= self._good_until:
-                self._last = await self._store.counts(since_ms=self._clock.now_ms() - DAY_MS)
+                self._last = await self._count()
                 ended = self._clock.monotonic()
                 took = ended - begun
                 self._good_until = ended + (took * SHARE if took > QUICK_S else 0.0)
             return self._last
+
+
+def last_day(store: Store, clock: Clock) -> Counted[Counts]:
+    """Return the count of where jobs and items stand, and of what ended within 24 hours."""
+    return Counted(lambda: store.counts(since_ms=clock.now_ms() - DAY_MS), clock)
 
 
 def summarise(status: Mapping[str, Any], counts: Counts, now_ms: int) -> dict[str, Any]:
@@ -47,6 +53,9 @@ def summarise(status: Mapping[str, Any], counts: Counts, now_ms: int) -> dict[st
         "jobs_running": counts.running,
         "jobs_finished_24h": counts.finished,
         "jobs_failed_24h": counts.failed,
+        "items_waiting": counts.items_waiting,
+        "items_running": counts.items_running,
+        "items_failed_24h": counts.items_failed,
         "next_due_at": maybe_time(due_ms),
         "next_due_in_seconds": None if due_ms is None else max(0, due_ms - now_ms) // 1000,
         "late_seconds": 0 if due_ms is None else max(0, now_ms - due_ms) // 1000,

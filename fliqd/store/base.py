@@ -168,13 +168,16 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Counts(msgspec.Struct, frozen=True):
-    """How many jobs stand where; `first_due_ms` is when the first of those that wait is due."""
+    """How many jobs stand where, and items of buffers; `first_due_ms` is when the first of all that wait is due."""
 
     waiting: int
     running: int
     finished: int  # since the instant that was asked for, and still kept
     failed: int  # of them
-    first_due_ms: int | None
+    items_waiting: int
+    items_running: int
+    items_failed: int  # since then
+    first_due_ms: int | None  # None too where all that waits is held
 
 
 class BufferCounts(NamedTuple):
@@ -240,8 +243,11 @@ class Buffers(Protocol):
     async def queue(self, name: str) -> tuple[Queue | None, QueueCounts]:
         """Return the limits of a queue, None if it has none, and how many jobs of it wait and run."""
 
-    async def change_queue(self, name: str, change: Callable[[Queue | None], Queue]) -> Queue:
-        """Set the limits of a queue to `change(queue)`, read and written in one transaction; it may raise."""
+    async def change_queue(self, name: str, change: Callable[[Queue | None], Queue | None]) -> Queue | None:
+        """Set the limits of a queue to `change(queue)`, None for none, read and written in one transaction.
+
+        `change` may raise, which leaves them as they were.
+        """
 
 
 class Schedules(Protocol):
@@ -511,7 +517,7 @@ class Store(Protocol):
         """Return when the finished job finished that has `n` newer ones, None if there are no more than `n`."""
 
     async def counts(self, *, since_ms: int) -> Counts:
-        """Return how many jobs stand where, and have ended since then."""
+        """Return how many jobs and items stand where, and have ended since then."""
 
     async def used_bytes(self) -> int:
         """Return what jobs take within the store; what deleted ones left is not counted."""

@@ -184,6 +184,25 @@ async def test_one_who_has_missed_something_is_told(fliqd: RunningDaemon, monkey
         assert [event["type"] for event in await stream.take(4)] == ["stream.gap", *["job.created"] * 3]
 
 
+@pytest.mark.parametrize("env", [{"FLIQD_RETENTION__EVENTS": "1h"}])
+async def test_events_that_are_too_old_are_not_kept(fliqd: RunningDaemon) -> None:
+    """Who knows the last of them has missed nothing."""
+    async with listen(fliqd) as stream:
+        for _ in range(2):
+            await fliqd.create(url="http://a/", delay="1d")
+        old = await stream.take(2)
+        fliqd.clock.advance(timedelta(hours=1, seconds=1))
+        await fliqd.create(url="http://a/", delay="1d")
+        new = await stream.next()
+    async with listen(fliqd, last=old[1]["id"]) as stream:
+        assert await stream.next() == new
+    async with listen(fliqd, last=old[0]["id"]) as stream:
+        assert [event["type"] for event in await stream.take(2)] == ["stream.gap", "job.created"]
+    fliqd.clock.advance(timedelta(hours=1, seconds=1))
+    async with listen(fliqd, last=old[1]["id"]) as stream:
+        assert (await stream.next())["type"] == "stream.gap"
+
+
 async def test_a_slow_reader_is_dropped_and_told(fliqd: RunningDaemon, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(events_service, "MOST_BEHIND", 5)
     async with listen(fliqd) as slow, listen(fliqd, "?type=job.cancelled") as other:
@@ -232,6 +251,19 @@ async def test_a_revoked_token_hears_no_more(fliqd: RunningDaemon, monkeypatch: 
         await fliqd("DELETE", f"/v1/tokens/{made['id']}")
         assert (await stream.next())["type"] == "stream.end"
         assert await stream.next() == END
+
+
+async def test_a_revoked_token_hears_none_of_what_happens_then(fliqd: RunningDaemon) -> None:
+    """However much that is: there may never be a silence."""
+    made = (await fliqd("POST", "/v1/tokens", {"name": "reader", "scopes": ["read"]})).body
+    admin, fliqd.token = fliqd.token, made["token"]
+    async with listen(fliqd) as stream:
+        fliqd.token = admin
+        await fliqd.create(url="http://a/", delay="1h")
+        assert (await stream.next())["type"] == "job.created"
+        await fliqd("DELETE", f"/v1/tokens/{made['id']}")
+        await fliqd.create(url="http://a/", delay="1h")
+        assert [event["type"] for event in await stream.take(2)] == ["stream.end", "end"]
 
 
 async def test_a_stop_ends_streams_after_the_last_events(fliqd: RunningDaemon, target: Target) -> None:

@@ -8,10 +8,12 @@ import pytest
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.support import RunningDaemon, Target
+from fliqd.service import queues
+from tests.support import RunningDaemon, Target, until
 
 ROOT = Path(__file__).parent.parent.parent
 SUFFIXES = ("_bucket", "_sum", "_count")
+LABELS = {"outcome", "error_code", "reason", "status", "queue", "state", "version", "python", "loop", "sqlite", "le"}
 
 
 async def scrape(fliqd: RunningDaemon) -> dict[str, Metric]:
@@ -66,6 +68,34 @@ async def test_expired_and_interrupted_jobs_are_counted_too(fliqd: RunningDaemon
     assert value(await scrape(fliqd), "fliqd_jobs_finished_total", outcome="failed") == 1
 
 
+async def test_the_depth_of_queues_is_told_in_few_series(
+    fliqd: RunningDaemon, target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many names jobs carry: those that have limits are told apart, up to a number."""
+    monkeypatch.setattr(queues, "MOST_TOLD", 2)
+    for name in ("b", "a", "c"):
+        await fliqd("PUT", f"/v1/queues/{name}", {"paused": True})
+    for name in ("a", "a", "c", "stray", "default"):
+        await fliqd.create(url=target.url, delay="1h", queue=name)
+    buffer = (await fliqd("POST", "/v1/buffers", {"url": target.url, "name": "b", "paused": True})).body
+    await fliqd("POST", f"/v1/buffers/{buffer['id']}/items", {"items": [{"body": "x"}] * 3})
+    target.hold()
+    await fliqd.create(url=target.url, delay=0)
+    await target.received(1)
+    waits = {"default": 1, "a": 2, "b": 0, "(others)": 2}
+
+    async def counted() -> dict[str, Metric] | None:
+        seen = await scrape(fliqd)
+        return seen if value(seen, "fliqd_queue_jobs", queue="default", state="running") == 1 else None
+
+    metrics = await until(counted, "the job under way")
+    shown = {sample.labels["queue"] for sample in metrics["fliqd_queue_jobs"].samples}
+    assert shown == waits.keys()
+    for name, number in waits.items():
+        assert value(metrics, "fliqd_queue_jobs", queue=name, state="waiting") == number
+    assert value(metrics, "fliqd_buffer_items", state="waiting") == 3
+
+
 async def test_it_needs_a_token(fliqd: RunningDaemon) -> None:
     fliqd.token = None
     assert (await fliqd("GET", "/metrics")).status == 401
@@ -94,8 +124,7 @@ async def test_names_and_help_follow_the_rules(fliqd: RunningDaemon, target: Tar
         else:
             assert not name.endswith(("_total", "_info" if name != "fliqd_build_info" else " ", *SUFFIXES)), name
         for sample in family.samples:
-            allowed = {"outcome", "error_code", "reason", "status", "version", "python", "loop", "sqlite", "le"}
-            assert sample.labels.keys() <= allowed, name
+            assert sample.labels.keys() <= LABELS, name
             assert len({tuple(other.labels.items()) for other in family.samples if other.name == sample.name}) == len(
                 [other for other in family.samples if other.name == sample.name]
             ), name

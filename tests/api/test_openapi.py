@@ -1,6 +1,7 @@
 """The document of the API is the truth about it: every route, and what its answers look like."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 import jsonschema  # type: ignore[import-untyped]
@@ -28,11 +29,19 @@ async def test_it_is_there_and_holds_together(fliqd: RunningDaemon) -> None:
     assert document["openapi"] == "3.1.0"
     assert document == (await fliqd("GET", "/v1/openapi.json")).body
     names = set(re.findall(r"'#/components/schemas/(\w+)'", str(document)))
-    assert names <= document["components"]["schemas"].keys()
+    assert names == document["components"]["schemas"].keys()
     for schema in document["components"]["schemas"].values():
         Draft202012Validator.check_schema(schema)
     ids = [told["operationId"] for path in document["paths"].values() for told in path.values()]
     assert len(set(ids)) == len(ids)
+
+
+def strict(schema: Any) -> Any:
+    """Return a schema under which an object has no field that is not told."""
+    if isinstance(schema, dict):
+        closed = {"additionalProperties": False} if "properties" in schema else {}
+        return closed | {key: strict(value) for key, value in schema.items()}
+    return [strict(one) for one in schema] if isinstance(schema, list) else schema
 
 
 class Checked:
@@ -41,6 +50,7 @@ class Checked:
     def __init__(self, fliqd: RunningDaemon) -> None:
         self._fliqd = fliqd
         self._document = openapi.document()
+        self._components = strict(self._document["components"])
         self.seen: set[tuple[str, str]] = set()
 
     async def __call__(self, method: str, path: str, body: Any = None, **ids: str) -> Any:
@@ -50,14 +60,20 @@ class Checked:
         assert str(answer.status) in told, (method, path, answer.status)
         response = told[str(answer.status)]
         if "$ref" in response:
-            response = self._document["components"]["responses"][response["$ref"].rpartition("/")[2]]
+            response = self._components["responses"][response["$ref"].rpartition("/")[2]]
         if "application/json" in response.get("content", {}):
             schema = response["content"]["application/json"]["schema"]
-            jsonschema.validate(answer.body, {**schema, "components": self._document["components"]})
+            whole = {**strict(schema), "components": self._components}
+            jsonschema.validate(answer.body, whole, format_checker=Draft202012Validator.FORMAT_CHECKER)
         self.seen.add((method, template.removeprefix("/v1")))
         return answer.body
 
 
+DECLARED = """
+schedules = [{name = "s", every = "1h", url = "http://a/"}]
+jobs = [{name = "j", scheduled_at = 2027-04-01T00:00:00Z, url = "http://a/"}]
+alerts = [{name = "a", type = "slack", target = "http://a/"}]
+"""
 Call = tuple[str, str, Any]
 OF_JOBS: list[Call] = [
     ("GET", "/v1/jobs?limit=5", None), ("GET", "/v1/jobs?limit=0", None), ("POST", "/v1/jobs", {"url": 1}),
@@ -84,6 +100,7 @@ OF_BUFFERS: list[Call] = [
 OF_QUEUES: list[Call] = [
     ("GET", "/v1/queues", None), ("PUT", "/v1/queues/{name}", {"concurrency": 2}), ("GET", "/v1/queues/{name}", None),
     ("POST", "/v1/queues/{name}/pause", None), ("POST", "/v1/queues/{name}/resume", None),
+    ("DELETE", "/v1/queues/{name}", None),
 ]  # fmt: skip
 OF_ALERTS: list[Call] = [
     ("GET", "/v1/alerts", None), ("GET", "/v1/alerts/{id}", None), ("PATCH", "/v1/alerts/{id}", {"enabled": False}),
@@ -92,7 +109,7 @@ OF_ALERTS: list[Call] = [
 ]  # fmt: skip
 OF_THE_REST: list[Call] = [
     ("GET", "/v1/tokens", None), ("GET", "/v1/config", None), ("POST", "/v1/config/reload", None),
-    ("POST", "/v1/config/diff", {"config": ""}), ("POST", "/v1/config/diff", {"config": "x"}),
+    ("POST", "/v1/config/diff", {"config": DECLARED}), ("POST", "/v1/config/diff", {"config": "x"}),
     ("POST", "/v1/cron/preview", {"cron": "@daily"}), ("GET", "/v1/status", None), ("GET", "/v1/summary", None),
     ("GET", "/v1/stats/jobs?days=7", None), ("GET", "/v1/stats/usage", None), ("GET", "/v1/stats/timeline", None),
     ("GET", "/v1/stats/timeline?bucket=x", None), ("GET", "/v1/metrics", None), ("GET", "/v1/signing-secret", None),
@@ -114,6 +131,7 @@ async def test_answers_are_as_told(fliqd: RunningDaemon, target: Target) -> None
     schedule = await call("POST", "/v1/schedules", {"url": target.url, "every": "1h"})
     buffer = await call("POST", "/v1/buffers", {"url": target.url, "name": "b", "paused": True})
     item = await call("POST", "/v1/buffers/{id}/items", {"body": "x"}, id=buffer["id"])
+    await call("POST", "/v1/jobs", {"url": target.url, "delay": "1h", "backoff": {"kind": "table", "delays": [1]}})
     channel = await call("POST", "/v1/alerts", {"type": "webhook", "target": target.url})
     token = await call("POST", "/v1/tokens", {"name": "t"})
     await call("DELETE", "/v1/tokens/{id}", id=token["id"])
@@ -128,6 +146,20 @@ async def test_answers_are_as_told(fliqd: RunningDaemon, target: Target) -> None
         for method, path, body in calls:
             await call(method, path, body, **ids)
     assert set(OPERATIONS) - call.seen == {("GET", "/events")}  # which never ends
+
+
+async def test_answers_about_a_file_are_as_told(fliqd: RunningDaemon, tmp_path: Path) -> None:
+    """What it declares, what of it was changed, and what is gone."""
+    file = tmp_path / "fliqd.toml"
+    file.write_text(DECLARED)
+    await fliqd.stop()
+    await fliqd.start()
+    call = Checked(fliqd)
+    shown = await call("GET", "/v1/config")
+    assert (shown["schedules"], shown["jobs"][0]["name"], shown["alerts"]) == (["s"], "j", ["a"])
+    file.write_text(DECLARED.replace("1h", "2h").replace("jobs =", "# jobs ="))
+    told = await call("POST", "/v1/config/reload")
+    assert [len(told[what]) for what in ("updated", "deleted")] == [1, 1]
 
 
 @pytest.mark.parametrize("path", ["/openapi.json", "/v1/openapi.json"])

@@ -75,6 +75,7 @@ async def test_days_are_clamped(fliqd: RunningDaemon, asked: str, answered: int)
         ("usage?day=1", "unknown_parameter"),
         ("timeline?bucket=week", "invalid_bucket"),
         ("timeline?bucket=hour&days=8", "invalid_bucket"),
+        ("timeline?bucket=", "invalid_bucket"),
         ("jobs?queue=a&host=b", "invalid_host"),
         ("jobs?queue=", "invalid_queue"),
     ],

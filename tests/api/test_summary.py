@@ -5,14 +5,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from fliqd.service.summary import Counting
+from fliqd.service.summary import last_day
 from tests.store.conftest import open_sqlite
 from tests.store.test_conformance import a_job
 from tests.support import FakeClock, RunningDaemon, Target, until
 
 NUMBERS = {
-    "uptime_seconds", "jobs_waiting", "jobs_running", "jobs_finished_24h", "jobs_failed_24h", "next_due_in_seconds",
-    "late_seconds", "db_bytes",
+    "uptime_seconds", "jobs_waiting", "jobs_running", "jobs_finished_24h", "jobs_failed_24h", "items_waiting",
+    "items_running", "items_failed_24h", "next_due_in_seconds", "late_seconds", "db_bytes",
 }  # fmt: skip
 
 
@@ -54,6 +54,19 @@ async def test_it_counts_what_waits_runs_and_failed(fliqd: RunningDaemon, target
     await until(forgotten, "a new count")  # a count that took long is shared for a while
 
 
+async def test_items_are_no_jobs(fliqd: RunningDaemon, target: Target) -> None:
+    """And what only waits for others, as in a buffer that is paused, is due at no time."""
+    buffer = (await fliqd("POST", "/v1/buffers", {"url": target.url, "name": "b", "paused": True})).body
+    await fliqd("POST", f"/v1/buffers/{buffer['id']}/items", {"items": [{"body": "x"}] * 3})
+
+    async def counted() -> dict[str, Any] | None:
+        seen: dict[str, Any] = (await fliqd("GET", "/v1/summary")).body
+        return seen if seen["items_waiting"] == 3 else None
+
+    seen = await until(counted, "the count of items")
+    assert (seen["jobs_waiting"], seen["next_due_at"], seen["late_seconds"]) == (0, None, 0)
+
+
 async def test_it_needs_a_token_that_may_read(fliqd: RunningDaemon) -> None:
     assert (await fliqd("GET", "/v1/summary", headers={"Authorization": ""})).status == 401
     made = await fliqd("POST", "/v1/tokens", {"name": "dashboard", "scopes": ["read"]})
@@ -74,10 +87,10 @@ class SlowMachine(FakeClock):
 async def test_a_dear_count_is_shared_for_a_while(tmp_path: Path) -> None:
     store = await open_sqlite(tmp_path / "fliqd.db", [])
     clock = SlowMachine()
-    counting = Counting(store=store, clock=clock)
-    first = await counting.counts()
+    counted = last_day(store, clock)
+    first = await counted.get()
     await store.create_jobs([a_job(1)])
-    assert await counting.counts() is first
+    assert await counted.get() is first
     clock.ticks += 50
-    assert (await counting.counts()).waiting == 1
+    assert (await counted.get()).waiting == 1
     await store.close()

@@ -56,3 +56,5 @@ def test_queues_are_limited_and_paused(daemon: Daemon, sink: Target) -> None:
     assert daemon("queues", "resume", "mail").code == 0
     received(sink, "/mail", 1)
     assert daemon("queues", "update", "mail", "--rate", "x").code == 2
+    assert daemon("queues", "delete", "mail").err == "mail has no limits of its own; 0 wait\n"
+    assert daemon("queues", "delete", "mail").code == 4

@@ -309,12 +309,19 @@ async def test_buffers_and_queues_are_declared_too(file: File, fliqd: RunningDae
     assert made.body["created"] == [{"kind": "buffer", "name": "erp"}, {"kind": "queue", "name": "mail"}]
     [buffer] = (await fliqd("GET", "/v1/buffers")).body["buffers"]
     path = f"/v1/buffers/{buffer['id']}"
-    await fliqd("POST", f"{path}/items", {"json": {"literal": "${env:BACKUP_TOKEN}"}})
+    own = {"X-A": "${env:BACKUP_TOKEN}", "X-B": "$${env:BACKUP_TOKEN}", "X-C": "${x"}
+    asked = {"json": {"literal": "${env:BACKUP_TOKEN}"}, "headers": own}
+    item = (await fliqd("POST", f"{path}/items", asked)).body
+    assert item["headers"].items() >= own.items()  # as they were given
+    assert item["headers"]["Authorization"] == "Bearer ${env:BACKUP_TOKEN}"
+    assert (await fliqd("GET", f"{path}/items/{item['id']}")).body["headers"] == item["headers"]
     [hit] = await target.received(1)
     assert hit.headers["Authorization"] == 'Bearer s3cret-"quoted"'
+    assert hit.headers.items() >= own.items()
     assert hit.body == b'{"literal": "${env:BACKUP_TOKEN}"}'  # what comes over the API is literal
     assert (await fliqd("PATCH", path, {"rate_limit": 6})).code == "managed_by_config"
     assert (await fliqd("PUT", "/v1/queues/mail", {"concurrency": 3})).code == "managed_by_config"
+    assert (await fliqd("DELETE", "/v1/queues/mail")).code == "managed_by_config"
     assert (await fliqd("POST", "/v1/queues/mail/pause")).body["paused"] is True
 
     changed = await file.reload(text.replace("rate_limit = 5", "rate_limit = 7").replace("= 2", "= 4"))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from fliqd.core.buffers import Buffer, item_of, released, released_anew
 from fliqd.core.model import HELD_MS, Job
-from fliqd.core.references import expand_job
+from fliqd.core.references import as_meant, expand_job
 
 NOW = 1_800_000_000_000
 TRAPS = [
@@ -49,6 +49,13 @@ def test_what_comes_over_the_api_is_never_looked_up(header: str, body: str) -> N
     item = sent(item_of(a_buffer(), item_id="item_1", fields=fields, now_ms=NOW))
     assert item.headers == {"Authorization": "Bearer the-env-T", "X-Item": header, "x-both": header}
     assert (item.body, item.url, item.query) == (body.encode(), "http://a/the-env-T", {"q": "the-env-T"})
+
+
+@given(values)
+def test_an_item_s_own_are_shown_as_they_were_given(header: str) -> None:
+    item = item_of(a_buffer(), item_id="item_1", fields={"headers": {"X-Item": header}}, now_ms=NOW)
+    assert as_meant(item.headers["X-Item"]) == header
+    assert as_meant(item.headers["X-Both"]) == "${env:T}"  # a reference is never looked up to be shown
 
 
 @pytest.mark.parametrize(

@@ -125,6 +125,25 @@ def a_queue(name: str, **limits: Any) -> Queue:
     return Queue(name=name, created_ms=0, updated_ms=0, **limits)
 
 
+def test_a_queue_without_limits_and_jobs_is_forgotten() -> None:
+    """However many names there were that had some."""
+    shares = Lanes(per_host=4, slots=8)
+    [entry] = [DueEntry(0, 1, "mail|a:80")]
+    shares.limit(a_queue("mail", concurrency=1), 0)
+    shares.offer([entry])
+    assert shares.take(8) == [entry]
+    shares.limit(a_queue("mail"), 0)
+    shares.limit(a_queue("mail", concurrency=1), 0)  # while one of its jobs is under way, which still counts
+    shares.offer([DueEntry(0, 2, "mail|a:80")])
+    assert shares.take(8) == []
+    shares.done("mail|a:80")
+    assert len(shares.take(8)) == 1
+    shares.done("mail|a:80")
+    shares.limit(a_queue("mail"), 0)
+    assert shares.closed_queue("mail|a:80", 0) is None
+    assert shares._queues == {}  # noqa: SLF001 -- what stays in memory
+
+
 def test_hosts_that_hang_do_not_stop_the_others_of_their_queue() -> None:
     """Their jobs came first and cannot go for want of slots for strangers; they keep no place at the queue's gate."""
     shares = Lanes(per_host=4, slots=8)

@@ -1,14 +1,18 @@
 """What goes wrong is told to the channels, once and not a thousand times; and that it is over."""
 
 import json
+import shutil
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from fliqd.engine import disk
 from tests.support import RunningDaemon, Target, serve_target, until
 
+GIB = 1024**3
 MISSING = "alt_00000000000000000000000000"
 
 
@@ -268,6 +272,42 @@ async def test_missed_runs_are_told_in_one_message(fliqd: RunningDaemon, channel
     [alert] = await told(channel, 1)
     assert (alert["event"], alert["count"], len(alert["schedules"])) == ("schedules_missed", 24, 8)
     assert alert["message"].endswith("of s0 (3), s1 (3), s2 (3), s3 (3), s4 (3) and 3 more")
+
+
+async def test_a_disk_that_runs_full_is_told_before_it_is(
+    fliqd: RunningDaemon, channel: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once, though the room comes and goes; what is little depends on the disk."""
+    daemon = fliqd.daemon
+    assert daemon is not None
+    free, size = 10 * GIB, 100 * GIB
+    monkeypatch.setattr(disk, "room_at", lambda _place: (free, size))
+
+    async def look(now_free: int, now_size: int = size) -> None:
+        nonlocal free, size
+        free, size = now_free, now_size
+        await daemon.beat()
+
+    await look(GIB // 2)  # while there is nobody to tell
+    await add(fliqd, "webhook", channel.url)
+    for free_now in (GIB // 2, GIB // 3, GIB + 1, GIB // 2, 2 * GIB, 3 * GIB):
+        await look(free_now)
+    [low, over] = await told(channel, 2)
+    assert (low["event"], low["subject"]) == ("disk_low", str(fliqd.state_dir))
+    assert (low["free_bytes"], low["size_bytes"], low["count"]) == (GIB // 2, size, 1)
+    assert low["message"] == f"the disk runs full: 512 MiB of 100 GiB are free at {fliqd.state_dir}"
+    assert (over["event"], over["kind"]) == ("recovered", "disk_low")
+    assert over["message"].startswith("there is room on the disk again; there was little since 2027-03-01T12:00")
+    fliqd.clock.advance(timedelta(hours=1))
+    await look(GIB, 8 * GIB)  # an eighth: enough of a small disk
+    await look(GIB // 4, 8 * GIB)
+    assert (await told(channel, 3))[2]["event"] == "disk_low"
+
+
+def test_the_room_on_a_disk_is_what_we_may_use(tmp_path: Path) -> None:
+    free, size = disk.room_at(tmp_path)
+    assert 0 <= free <= size
+    assert size <= shutil.disk_usage(tmp_path).total
 
 
 async def test_a_clock_that_was_set_is_told(fliqd: RunningDaemon, channel: Target) -> None:

@@ -52,6 +52,24 @@ async def test_a_paused_queue_keeps_its_jobs(fliqd: RunningDaemon, target: Targe
     await fliqd.until(held["id"], "success")
 
 
+async def test_a_deleted_queue_lets_its_jobs_go(fliqd: RunningDaemon, target: Target) -> None:
+    """At once, as many as there are, and after a restart too."""
+    await fliqd("PUT", "/v1/queues/mail", {"concurrency": 1, "rate": 0.001, "paused": True})
+    batch = await fliqd("POST", "/v1/jobs/batch", {"jobs": [{"url": target.url, "delay": 0, "queue": "mail"}] * 4})
+    free = await fliqd.create(url=target.url, delay=0)
+    await fliqd.until(free["id"], "success")
+    released = target.hold(4)
+    assert (await fliqd("DELETE", "/v1/queues/mail")).status == 204
+    assert len(await target.received(5)) == 5
+    released.set()
+    for result in batch.body["results"]:
+        await fliqd.until(result["job"]["id"], "success")
+    assert (await fliqd("DELETE", "/v1/queues/mail")).status == 404
+    await fliqd.stop()
+    await fliqd.start()
+    assert [queue["name"] for queue in (await fliqd("GET", "/v1/queues")).body["queues"]] == ["default"]
+
+
 async def test_a_rate_spreads_the_jobs_of_a_queue(fliqd: RunningDaemon, target: Target) -> None:
     """Of eight, five are in the bucket; the others come a fifth of a second apart, none earlier."""
     await fliqd("PUT", "/v1/queues/sms", {"rate": 5})

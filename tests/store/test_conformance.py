@@ -405,14 +405,30 @@ async def test_the_oldest_finished_jobs_go_first_and_live_ones_never(store: Stor
 
 async def test_counts(store: Store) -> None:
     jobs = await add(store, *(a_job(number, NOW + number) for number in range(6)))
-    assert await store.counts(since_ms=NOW) == Counts(waiting=6, running=0, finished=0, failed=0, first_due_ms=NOW)
+    none = {"items_waiting": 0, "items_running": 0, "items_failed": 0}
+    seen = await store.counts(since_ms=NOW)
+    assert seen == Counts(waiting=6, running=0, finished=0, failed=0, first_due_ms=NOW, **none)
     claimed = await claim(store, jobs[:4], NOW + 10)
     for job, status in zip(claimed, (S.SUCCESS, S.FAILED, S.FAILED), strict=False):
         await store.finish(the_end(job, status))
     seen = await store.counts(since_ms=0)
-    assert seen == Counts(waiting=2, running=1, finished=3, failed=2, first_due_ms=NOW + 4)
+    assert seen == Counts(waiting=2, running=1, finished=3, failed=2, first_due_ms=NOW + 4, **none)
     later = await store.counts(since_ms=NOW + 86_400_000)
     assert (later.finished, later.failed) == (0, 0)
+
+
+async def test_items_of_buffers_are_counted_apart_from_jobs(store: Store) -> None:
+    """An item that waits behind another one has no time of its own."""
+    buffer = await store.buffers.create(a_buffer(1))
+    items = await push(store, buffer, "a", "b", "c")
+    seen = await store.counts(since_ms=0)
+    assert (seen.waiting, seen.items_waiting, seen.first_due_ms) == (0, 3, items[0].next_attempt_ms)
+    [running] = await claim(store, items[:1], NOW + 10)
+    seen = await store.counts(since_ms=0)
+    assert (seen.running, seen.items_waiting, seen.items_running, seen.first_due_ms) == (0, 2, 1, None)
+    await store.finish(the_end(running, S.FAILED))
+    seen = await store.counts(since_ms=0)
+    assert (seen.finished, seen.failed, seen.items_waiting, seen.items_failed) == (0, 0, 2, 1)
 
 
 # Schedules
@@ -1166,3 +1182,6 @@ async def test_queues_and_what_is_in_them(store: Store) -> None:
 
     await asyncio.gather(*(store.buffers.change_queue("mail", one_more) for _ in range(20)))
     assert [queue.concurrency for queue in await store.buffers.queues()] == [22]
+    assert await store.buffers.change_queue("mail", lambda _old: None) is None
+    assert await store.buffers.queues() == []
+    assert await store.buffers.queue("mail") == (None, QueueCounts(1, 0))

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from fliqd.core import lifecycle
-from fliqd.core.model import JobStatus
+from fliqd.core.buffers import FIRST_ITEM_PK
+from fliqd.core.model import HELD_MS, JobStatus
 from fliqd.errors import FliqdError, StoreInUseError, StoreUnusableError
 from fliqd.store.base import JobFilter
 from fliqd.store.sqlite import queries, schema
@@ -154,7 +155,8 @@ def test_a_summary_reads_indexes_alone(tmp_path: Path) -> None:
     """A million jobs are counted within milliseconds only as long as the table is not touched."""
     with sqlite3.connect(tmp_path / "fliqd.db", isolation_level=None) as plain:
         schema.migrate(plain)
-        plan = [row[3] for row in plain.execute("EXPLAIN QUERY PLAN " + queries.load()["counts"], {"since_ms": 0})]
+        asked = {"since_ms": 0, "first_item_pk": FIRST_ITEM_PK, "held_ms": HELD_MS}
+        plan = [row[3] for row in plain.execute("EXPLAIN QUERY PLAN " + queries.load()["counts"], asked)]
     plain.close()
     assert [step for step in plan if "job" in step and "USING COVERING INDEX" not in step] == []
 

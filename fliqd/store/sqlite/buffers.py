@@ -43,7 +43,7 @@ class _Change(NamedTuple):
 
 class _QueueChange(NamedTuple):
     name: str
-    change: Callable[[Queue | None], Queue]
+    change: Callable[[Queue | None], Queue | None]
 
 
 class SqliteBuffers:
@@ -190,19 +190,22 @@ class SqliteBuffers:
         found = dict(await self._read("queue_live", {"name": name}))
         return QueueCounts(found.get("scheduled", 0), found.get("running", 0))
 
-    async def change_queue(self, name: str, change: Callable[[Queue | None], Queue]) -> Queue:
+    async def change_queue(self, name: str, change: Callable[[Queue | None], Queue | None]) -> Queue | None:
         return await self._writer.write(self._change_queue, _QueueChange(name, change))
 
-    def _change_queue(self, tx: Transaction, changes: list[_QueueChange]) -> list[Queue | Exception]:
+    def _change_queue(self, tx: Transaction, changes: list[_QueueChange]) -> list[Queue | Exception | None]:
         return [self._change_one_queue(tx, wanted) for wanted in changes]
 
-    def _change_one_queue(self, tx: Transaction, wanted: _QueueChange) -> Queue | Exception:
+    def _change_one_queue(self, tx: Transaction, wanted: _QueueChange) -> Queue | Exception | None:
         found = tx.rows("queue_by_name", {"name": wanted.name})
         try:
             queue = wanted.change(rows.queue(found[0]) if found else None)
         except FliqdError as err:
             return err
-        tx.run("queue_put", rows.queue_values(queue))
+        if queue is None:
+            tx.run("queue_delete", (wanted.name,))
+        else:
+            tx.run("queue_put", rows.queue_values(queue))
         return queue
 
 

@@ -577,11 +577,14 @@ SELECT (SELECT count(*) FROM job),
 
 -- name: counts
 -- Each from an index alone: some 15 ms for a million jobs, wherever they stand.
-SELECT (SELECT count(*) FROM job WHERE next_attempt_ms IS NOT NULL),
-       (SELECT count(*) FROM job WHERE status = 'running'),
-       (SELECT count(*) FROM job WHERE finished_ms >= :since_ms),
-       (SELECT count(*) FROM job WHERE +status = 'failed' AND finished_ms >= :since_ms),
-       (SELECT min(next_attempt_ms) FROM job WHERE next_attempt_ms IS NOT NULL);
+SELECT (SELECT count(*) FROM job WHERE status = 'scheduled' AND pk < :first_item_pk),
+       (SELECT count(*) FROM job WHERE status = 'running' AND pk < :first_item_pk),
+       (SELECT count(*) FROM job WHERE finished_ms >= :since_ms AND pk < :first_item_pk),
+       (SELECT count(*) FROM job WHERE +status = 'failed' AND finished_ms >= :since_ms AND pk < :first_item_pk),
+       (SELECT count(*) FROM job WHERE status = 'scheduled' AND pk >= :first_item_pk),
+       (SELECT count(*) FROM job WHERE status = 'running' AND pk >= :first_item_pk),
+       (SELECT count(*) FROM job WHERE +status = 'failed' AND finished_ms >= :since_ms AND pk >= :first_item_pk),
+       (SELECT min(next_attempt_ms) FROM job WHERE next_attempt_ms < :held_ms);
 
 -- name: jobs_told
 -- Those of a batch of which somebody is told, now that they are where they are.

@@ -696,7 +696,8 @@ class SqliteStore:
         return found[0][0] if found else None
 
     async def counts(self, *, since_ms: int) -> Counts:
-        return Counts(*(await self._read("counts", {"since_ms": since_ms}))[0])
+        values = {"since_ms": since_ms, "first_item_pk": FIRST_ITEM_PK, "held_ms": HELD_MS}
+        return Counts(*(await self._read("counts", values))[0])
 
     async def used_bytes(self) -> int:
         used = int((await self._read("pages_used", {}))[0][0])
