@@ -20,7 +20,7 @@ class Certificate:
         self._cert, self._key = cert, key
         self._seen = self._stamp()
         self.context = _context()
-        self._not_after_ms = self._load(self.context)
+        self.not_after_ms = self._load(self.context)
 
     def look(self) -> None:
         """Take up files that have changed; what is wrong with them is logged, and the old certificate stays.
@@ -38,15 +38,15 @@ class Certificate:
             # Into a context of its own first: a certificate without its key would leave the one in use with neither,
             # and whoever renews them writes one file after the other.
             self._load(_context())
-            self._not_after_ms = self._load(self.context)
+            self.not_after_ms = self._load(self.context)
         except ConfigError as err:
-            log.warning("tls.not_reloaded", problem=str(err), expires_at=format_time(self._not_after_ms))
+            log.warning("tls.not_reloaded", problem=str(err), expires_at=format_time(self.not_after_ms))
         else:
-            log.info("tls.reloaded", expires_at=format_time(self._not_after_ms))
+            log.info("tls.reloaded", expires_at=format_time(self.not_after_ms))
 
     def status(self) -> dict[str, Any]:
         """Return what `/v1/status` shows of it."""
-        return {"certificate": self._cert, "expires_at": format_time(self._not_after_ms)}
+        return {"certificate": self._cert, "expires_at": format_time(self.not_after_ms)}
 
     def _stamp(self) -> list[tuple[int, int, int] | None]:
         return [_stamp(self._cert), _stamp(self._key)]

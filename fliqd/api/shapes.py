@@ -137,9 +137,9 @@ _FIELDS: Final[dict[str, dict[str, str]]] = {
     "StoreStatus": {"kind": "text", "path": "text", "bytes": "int", "sqlite_version": "text"},
     "Summary": {
         "status": "text", "problem": "text", "version": "text", "uptime_seconds": "int", "jobs_waiting": "int",
-        "jobs_running": "int", "jobs_finished_24h": "int", "jobs_failed_24h": "int", "items_waiting": "int",
-        "items_running": "int", "items_failed_24h": "int", "next_due_at": "time?", "next_due_in_seconds": "int?",
-        "late_seconds": "int", "db_bytes": "int",
+        "jobs_awaiting_approval": "int", "jobs_running": "int", "jobs_finished_24h": "int", "jobs_failed_24h": "int",
+        "items_waiting": "int", "items_running": "int", "items_failed_24h": "int", "next_due_at": "time?",
+        "next_due_in_seconds": "int?", "late_seconds": "int", "db_bytes": "int",
     },
     "Document": {
         "openapi": "text", "info": "object", "security": "list", "paths": "object", "components": "object",

@@ -15,8 +15,8 @@ from fliqd.errors import FliqdError
     "--status",
     "statuses",
     multiple=True,
-    type=click.Choice(["scheduled", "running", "failed"]),
-    default=["scheduled"],
+    type=click.Choice(["scheduled", "awaiting_approval", "running", "failed"]),
+    default=["scheduled", "awaiting_approval"],
     show_default=True,
     help="Make jobs again that were in this state; may come again. The last two are due at once.",
 )

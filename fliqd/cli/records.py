@@ -17,7 +17,8 @@ FORMAT: Final = 1
 HEAD, END, EXECUTION = "export", "end", "execution"
 MASK: Final = "***"  # what a token that may only read sees of a secret
 WAITING: Final = "scheduled"
-IMPORTABLE: Final = (WAITING, "running", "failed")
+UNAPPROVED: Final = "awaiting_approval"
+IMPORTABLE: Final = (WAITING, UNAPPROVED, "running", "failed")
 _PAST_MS: Final = 60_000  # the API takes a time that recent
 
 Record = Mapping[str, msgspec.Raw]
@@ -26,7 +27,7 @@ Record = Mapping[str, msgspec.Raw]
 class Choices(NamedTuple):
     """What of an export is made again."""
 
-    statuses: frozenset[str] = frozenset({WAITING})
+    statuses: frozenset[str] = frozenset({WAITING, UNAPPROVED})
     skip_late: bool = False
 
 
@@ -56,9 +57,9 @@ def job_again(job: Record, choices: Choices, now_ms: int) -> dict[str, Any] | Le
     changes: dict[str, Any] = {"idempotency_key": _text(job, "idempotency_key") or f"import:{_text(job, 'id')}"}
     due = _text(job, "next_attempt_at") or _text(job, "scheduled_at")
     due_ms = parse_time(due or "")
-    if status == WAITING and due_ms >= now_ms - _PAST_MS:
+    if status in (WAITING, UNAPPROVED) and due_ms >= now_ms - _PAST_MS:
         changes["scheduled_at"] = due
-    elif status == WAITING and choices.skip_late:
+    elif status in (WAITING, UNAPPROVED) and choices.skip_late:
         return LeftOut("late")
     else:
         changes |= {"scheduled_at": None, "delay": 0}
@@ -66,6 +67,8 @@ def job_again(job: Record, choices: Choices, now_ms: int) -> dict[str, Any] | Le
     expires = _text(job, "expires_at")
     if expires is not None and parse_time(expires) < due_ms:
         return LeftOut("expired")
+    if _text(job, "approved_at") is not None:
+        changes["requires_approval"] = None  # somebody has let it go
     if status != "failed":
         spent = msgspec.json.decode(job.get("attempts", b"0"), type=int)
         changes["max_retries"] = max(0, msgspec.json.decode(job.get("max_retries", b"0"), type=int) - spent)

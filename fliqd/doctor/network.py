@@ -6,10 +6,13 @@ import time
 from collections.abc import Iterator
 from typing import Final
 
+from fliqd.core.times import format_time
 from fliqd.core.urls import check_url
 from fliqd.doctor.finding import Finding, Subject, note, ok, warning, wrong
+from fliqd.errors import ConfigError
 from fliqd.settings import Listen
 from fliqd.store.sqlite.lock import holder
+from fliqd.tls import Certificate
 
 PATIENCE_S: Final = 5.0
 SOON_S: Final = 14 * 86_400
@@ -24,6 +27,8 @@ def network(subject: Subject) -> Iterator[Finding]:
     else:
         yield ok("tokens", "every call needs a token")
     yield _egress(subject)
+    if settings.server.tls_cert:
+        yield own_certificate(settings.server.tls_cert, settings.server.tls_key)
     if settings.server.public_url.startswith("https://"):
         yield certificate(settings.server.public_url)
 
@@ -40,11 +45,13 @@ def _listen(subject: Subject) -> Iterator[Finding]:
             f"something answers at {taken[0].url}, and it is not this fliqd",
             "stop it, or set server.listen to another address; `ss -ltnp` says what it is",
         )
+    elif wide and subject.config.settings.server.tls_cert:
+        yield ok("listen", f"{shown}, with TLS")
     elif wide:
         yield warning(
             "listen",
             f"{', '.join(wide)} can be reached from other machines, and tokens go over the wire as they are",
-            "put a proxy with TLS before it and listen on loopback, unless that network is trusted",
+            "set server.tls_cert and tls_key, or put a proxy with TLS before it, unless that network is trusted",
         )
     else:
         yield ok("listen", f"{shown}, for this machine alone")
@@ -76,6 +83,18 @@ def _egress(subject: Subject) -> Finding:
             "set egress.policy to home or public, and name exceptions in egress.allow",
         )
     return ok("egress", says)
+
+
+def own_certificate(cert: str, key: str) -> Finding:
+    """Look at the files that the daemon itself shows a certificate from."""
+    try:
+        expires_ms = Certificate(cert, key).not_after_ms
+    except ConfigError as err:
+        return wrong("tls", str(err), "see that both files are there, belong together, and can be read by its user")
+    until = format_time(expires_ms)
+    if expires_ms < (time.time() + SOON_S) * 1000:
+        return warning("tls", f"the certificate {cert} expires at {until}", "renew it; fliqd takes it up by itself")
+    return ok("tls", f"the certificate {cert} is good until {until}")
 
 
 def certificate(url: str) -> Finding:

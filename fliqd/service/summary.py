@@ -50,6 +50,7 @@ def summarise(status: Mapping[str, Any], counts: Counts, now_ms: int) -> dict[st
         "version": status["version"],
         "uptime_seconds": status["uptime_seconds"],
         "jobs_waiting": counts.waiting,
+        "jobs_awaiting_approval": counts.awaiting_approval,
         "jobs_running": counts.running,
         "jobs_finished_24h": counts.finished,
         "jobs_failed_24h": counts.failed,

@@ -171,6 +171,7 @@ class Counts(msgspec.Struct, frozen=True):
     """How many jobs stand where, and items of buffers; `first_due_ms` is when the first of all that wait is due."""
 
     waiting: int
+    awaiting_approval: int
     running: int
     finished: int  # since the instant that was asked for, and still kept
     failed: int  # of them

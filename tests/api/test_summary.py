@@ -11,8 +11,8 @@ from tests.store.test_conformance import a_job
 from tests.support import FakeClock, RunningDaemon, Target, until
 
 NUMBERS = {
-    "uptime_seconds", "jobs_waiting", "jobs_running", "jobs_finished_24h", "jobs_failed_24h", "items_waiting",
-    "items_running", "items_failed_24h", "next_due_in_seconds", "late_seconds", "db_bytes",
+    "uptime_seconds", "jobs_waiting", "jobs_awaiting_approval", "jobs_running", "jobs_finished_24h", "jobs_failed_24h",
+    "items_waiting", "items_running", "items_failed_24h", "next_due_in_seconds", "late_seconds", "db_bytes",
 }  # fmt: skip
 
 

@@ -171,6 +171,19 @@ def test_jobs_whose_time_has_passed_run_at_once_or_are_left_out(there: Daemon, s
     assert there("jobs", "watch", job["id"]).code == 0
 
 
+def test_a_job_that_awaits_approval_does_so_elsewhere(there: Daemon, tmp_path: Path) -> None:
+    url = "http://127.0.0.1:9/held"
+    there.create(url, "--requires-approval")
+    approved_id = there.create(url, "--requires-approval", "--delay", "1h", "--dedupe-key", "k")
+    assert there("jobs", "approve", approved_id).code == 0
+    exported = there("export").out
+    with serve(tmp_path / "new") as new:
+        assert new("import", "-", stdin=exported).out.startswith("created 2,")
+        approved, held = new("jobs", "list", "-o", "json").json
+        assert (held["status"], held["requires_approval"]) == ("awaiting_approval", True)
+        assert (approved["status"], approved["dedupe_key"]) == ("scheduled", "k")
+
+
 def test_a_token_that_sees_no_secrets_exports_none_unless_told(here: Daemon) -> None:
     token = here("tokens", "create", "reader", "--scope", "read").out.strip()
     refused = here("export", FLIQD_TOKEN=token)

@@ -10,6 +10,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -266,6 +267,28 @@ def test_certificates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with https(authority.issue_cert("nas.lan")) as url:
         assert "not trusted" in network.certificate(url).says
     assert network.certificate(f"https://127.0.0.1:{free_port()}").level is Level.WARNING
+
+
+def test_the_certificate_of_the_daemon_itself(state: Path, tmp_path: Path) -> None:
+    made = trustme.CA().issue_cert("nas.lan", not_after=datetime.now(UTC) + timedelta(days=3))
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    made.cert_chain_pems[0].write_to_path(cert)
+    made.private_key_pem.write_to_path(key)
+    served = {"FLIQD_SERVER__TLS_CERT": str(cert), "FLIQD_SERVER__TLS_KEY": str(key)}
+    [soon] = found(doctor(state, "-o", "json", **served))["tls"]
+    assert (soon["level"], "expires at" in soon["says"]) == ("warning", True)
+    key.write_text("no key")
+    [broken] = found(doctor(state, "-o", "json", **served))["tls"]
+    assert (broken["level"], "see that both files" in broken["do"]) == ("wrong", True)
+
+
+def test_with_tls_others_may_come_in(state: Path, tmp_path: Path) -> None:
+    made = trustme.CA().issue_cert("nas.lan")
+    made.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
+    made.private_key_pem.write_to_path(tmp_path / "key.pem")
+    served = {f"FLIQD_SERVER__TLS_{part.upper()}": str(tmp_path / f"{part}.pem") for part in ("cert", "key")}
+    wide = found(doctor(state, "-o", "json", FLIQD_SERVER__LISTEN=f"0.0.0.0:{free_port()}", **served))
+    assert ([one["level"] for one in wide["listen"]], wide["tls"][0]["level"]) == (["ok"], "ok")
 
 
 def test_hardening_as_the_kernel_tells_it(tmp_path: Path) -> None:

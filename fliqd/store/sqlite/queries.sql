@@ -578,6 +578,7 @@ SELECT (SELECT count(*) FROM job),
 -- name: counts
 -- Each from an index alone: some 15 ms for a million jobs, wherever they stand.
 SELECT (SELECT count(*) FROM job WHERE status = 'scheduled' AND pk < :first_item_pk),
+       (SELECT count(*) FROM job WHERE status = 'awaiting_approval'),
        (SELECT count(*) FROM job WHERE status = 'running' AND pk < :first_item_pk),
        (SELECT count(*) FROM job WHERE finished_ms >= :since_ms AND pk < :first_item_pk),
        (SELECT count(*) FROM job WHERE +status = 'failed' AND finished_ms >= :since_ms AND pk < :first_item_pk),
