@@ -34,7 +34,7 @@ from fliqd.errors import FliqdError
 def command(
     *, client: Client, file: Path | None, statuses: tuple[str, ...], executions: bool, masked: bool, force: bool
 ) -> None:
-    """Write all jobs as lines of JSON, newest first, into FILE or to stdout.
+    """Write queues, buffers with what waits in them, and jobs as lines of JSON, into FILE or to stdout.
 
     For moving jobs to another daemon, or for other programs; to get everything back as it was there is `fliqd backup`.
     FILE has mode 0600 and is there once all of it is; headers with secrets are in it.

@@ -1,4 +1,4 @@
-"""`fliqd import`: the jobs of an export, made again here."""
+"""`fliqd import`: what an export holds, made again here."""
 
 import click
 
@@ -26,9 +26,9 @@ from fliqd.errors import FliqdError
 def command(
     *, client: Client, file: str, dry_run: bool, statuses: tuple[str, ...], skip_late: bool, output: str
 ) -> None:
-    """Make the waiting jobs of an export again; FILE may be - for stdin.
+    """Make queues, buffers and what waits of an export again; FILE may be - for stdin.
 
-    Each gets a new id, and its old one as its idempotency key unless it has one: importing again makes none twice,
+    Each job gets a new id, and its old one as its idempotency key unless it has one: importing again makes none twice,
     nor does importing where they came from. A job that waits for a retry keeps its time and the retries it has left.
     Stop the daemon they came from, or cancel them there: else both run them.
     """

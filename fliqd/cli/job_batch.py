@@ -18,7 +18,6 @@ from fliqd.errors import FliqdError
 MOST_JOBS: Final = 1000  # that the API takes in a call
 MOST_BYTES: Final = 900 * 1024  # below server.max_body, unless that was set lower: then calls are halved
 CREATED: Final = 201
-_HEAD, _TAIL = b'{"jobs":[', b"]}"
 _DIVISIBLE: Final = (400, 413)  # refusals of a whole call, for which one line may be to blame
 
 
@@ -60,6 +59,7 @@ class Batch:
     def __init__(self, client: Client, output: str) -> None:
         self._client = client
         self._output = output
+        self._path, self._key = "/jobs/batch", "jobs"  # of the call that makes many
         self._shows_progress = sys.stderr.isatty()
         self._problems: list[dict[str, Any]] = []
         self.done = self.created = self.replayed = self.refused = 0
@@ -78,9 +78,9 @@ class Batch:
         ]
 
     def _ask(self, call: list[Entry]) -> list[dict[str, Any]]:
-        body = _HEAD + b",".join(entry.text for entry in call) + _TAIL
+        body = b'{"%s":[%s]}' % (self._key.encode(), b",".join(entry.text for entry in call))
         try:
-            answer = self._client.call("POST", "/jobs/batch", body, expects="results")
+            answer = self._client.call("POST", self._path, body, expects="results")
         except RefusedError as err:
             if err.status not in _DIVISIBLE:
                 raise
@@ -91,7 +91,8 @@ class Batch:
             return self._ask(call[:half]) + self._ask(call[half:])
         results: list[dict[str, Any]] = answer.document["results"]
         if len(results) != len(call):
-            raise FliqdError(f"sent {len(call)} jobs and got {len(results)} answers; the daemon's log may say why")
+            answers = f"sent {len(call)} {self._key} and got {len(results)} answers"
+            raise FliqdError(f"{answers}; the daemon's log may say why")
         return results
 
     def _note(self, entry: Entry, result: dict[str, Any]) -> None:
@@ -101,7 +102,8 @@ class Batch:
             self.created += result["status"] == CREATED
             self.replayed += result["status"] != CREATED
             if self._output == JSONL:
-                line = {"line": entry.line, "status": result["status"], "id": result["job"]["id"]}
+                made = result["job"] if "job" in result else result[self._key.removesuffix("s")]
+                line = {"line": entry.line, "status": result["status"], "id": made["id"]}
                 show_document(line, JSONL)
             return
         self.refused += 1

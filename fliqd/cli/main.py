@@ -32,8 +32,8 @@ COMMANDS: Final = {
     "backup": ("fliqd.cli.backup", "Write everything into one file, while the daemon runs; or verify one."),
     "restore": ("fliqd.cli.restore", "Put a backup back."),
     "upgrade-check": ("fliqd.cli.upgrade_check", "Say what this version would do to the store and the configuration."),
-    "export": ("fliqd.cli.export_file", "Write jobs as lines of JSON."),
-    "import": ("fliqd.cli.import_file", "Make the jobs of an export again."),
+    "export": ("fliqd.cli.export_file", "Write what there is as lines of JSON."),
+    "import": ("fliqd.cli.import_file", "Make what an export holds again."),
     "completion": ("fliqd.cli.completion", "Print the completion script of a shell."),
 }
 INTERRUPTED: Final = 130  # what a shell makes of SIGINT

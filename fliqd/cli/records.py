@@ -10,14 +10,17 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from fliqd.cli.batch_file import Entry
+from fliqd.core.buffers import BufferDraft, ItemDraft
 from fliqd.core.drafts import JobDraft
+from fliqd.core.queues import QueueDraft
 from fliqd.core.times import parse_time
 
 FORMAT: Final = 1
-HEAD, END, EXECUTION = "export", "end", "execution"
+HEAD, END, JOB, EXECUTION = "export", "end", "job", "execution"
 MASK: Final = "***"  # what a token that may only read sees of a secret
 WAITING: Final = "scheduled"
 UNAPPROVED: Final = "awaiting_approval"
+ITEM_WAITS: Final = "pending"
 IMPORTABLE: Final = (WAITING, UNAPPROVED, "running", "failed")
 _PAST_MS: Final = 60_000  # the API takes a time that recent
 
@@ -45,6 +48,8 @@ class Kind(NamedTuple):
     adapt: Callable[[Record, Choices, int], dict[str, Any] | LeftOut]  # what differs from the record in its create
     in_batches: bool  # whether there is a call that makes many
     details: tuple[str, str] | None = None  # (kind, key) of a list below each
+    by_name: bool = False  # it has no id: it is where its name says, and its list has no pages
+    below: str = ""  # the kind of what it belongs to
 
 
 def job_again(job: Record, choices: Choices, now_ms: int) -> dict[str, Any] | LeftOut:
@@ -75,8 +80,52 @@ def job_again(job: Record, choices: Choices, now_ms: int) -> dict[str, Any] | Le
     return changes
 
 
+def queue_again(queue: Record, _choices: Choices, _now_ms: int) -> dict[str, Any] | LeftOut:
+    """Say what a queue's limits have that the queue has not."""
+    if _text(queue, "source") == "config":
+        return LeftOut("of a configuration file")
+    return {} if has_limits(queue) else LeftOut("without limits")
+
+
+def has_limits(queue: Record) -> bool:
+    """Tell whether there is something to set."""
+    return any(bytes(queue.get(name, b"null")) not in (b"null", b"false") for name in ("concurrency", "rate", "paused"))
+
+
+def buffer_again(buffer: Record, _choices: Choices, _now_ms: int) -> dict[str, Any] | LeftOut:
+    """Say what a buffer's create has that the buffer has not."""
+    if _text(buffer, "source") == "config":
+        return LeftOut("of a configuration file")
+    if masked := masked_headers(buffer):
+        raise ValueError(f"{masked[0]}: was masked at the export; export with a token that may write")
+    return {}
+
+
+def item_again(item: Record, _choices: Choices, _now_ms: int) -> dict[str, Any] | LeftOut:
+    """Say what an item's push has that the item has not."""
+    if (status := _text(item, "status")) != ITEM_WAITS:
+        return LeftOut(str(status))
+    if masked := masked_headers(item):
+        raise ValueError(f"{masked[0]}: was masked at the export; export with a token that may write")
+    return {"idempotency_key": _text(item, "idempotency_key") or f"import:{_text(item, 'id')}"}
+
+
+def own_headers(item: Record, buffer: Record) -> Record:
+    """Return an item without the headers that it has of its buffer: it gets them there again."""
+    try:
+        given = msgspec.json.decode(buffer.get("headers", b"{}"), type=dict[str, str])
+        headers = msgspec.json.decode(item.get("headers", b"{}"), type=dict[str, str])
+    except msgspec.MsgspecError as err:
+        raise ValueError(f"is no record of an export: headers: {err}") from err
+    own = {name: value for name, value in headers.items() if given.get(name) != value}
+    return {**item, "headers": msgspec.Raw(msgspec.json.encode(own))}
+
+
 # The one place to name another kind in; they are exported and imported in this order.
 KINDS: Final[dict[str, Kind]] = {
+    "queue": Kind("queues", QueueDraft.__struct_fields__, queue_again, in_batches=False, by_name=True),
+    "buffer": Kind("buffers", BufferDraft.__struct_fields__, buffer_again, in_batches=False),
+    "item": Kind("items", ItemDraft.__struct_fields__, item_again, in_batches=True, below="buffer"),
     "job": Kind("jobs", JobDraft.__struct_fields__, job_again, in_batches=True, details=(EXECUTION, "executions")),
 }
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from heapq import heappop, heappush
-from typing import TYPE_CHECKING, Final
+from heapq import heapify, heappop, heappush
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from fliqd.core.pacing import Bucket, filled
 from fliqd.core.queues import Queue
@@ -13,6 +13,11 @@ from fliqd.core.queues import Queue
 if TYPE_CHECKING:
     from fliqd.core.lanes import Lane
 
+Parked: TypeAlias = "tuple[int, float, int, Lane]"  # requests under way, when it came, its ticket
+
+FEW: Final = 16
+MOST_DOUBLINGS: Final = 3  # of how long a host is set back, with each miss in a row
+ALL_MISSES: Final = 3  # hosts that have missed have one part in so many of a queue's time, all together
 EMPTY: Final = Bucket(0.0, 0)
 
 
@@ -26,8 +31,9 @@ class Gate:
     front: dict[Lane, None] = field(default_factory=dict)  # those that have been let to the front and may send next
     waiting: int = 0  # lanes that stand before it
     # They, as a heap: those with the fewest requests under way go first, so that one whose requests hang does not get
-    # hold of every place. An entry whose number is not the lane's ticket means nothing any more.
-    parked: list[tuple[int, int, Lane]] = field(default_factory=list)
+    # hold of every place; among them the one that came first, where a lane may be told to come later than it does.
+    # An entry whose number is not the lane's ticket means nothing any more.
+    parked: list[Parked] = field(default_factory=list)
 
     def room(self, now_ms: float) -> int:  # noqa: ARG002 -- a queue's depends on it
         """Return how many more requests may go through."""
@@ -37,20 +43,32 @@ class Gate:
         """Count a request in."""
         self.running += 1
 
-    def park(self, lane: Lane, ticket: int) -> None:
+    def park(self, lane: Lane, ticket: int, now_ms: float) -> None:
         """Have a lane wait until this opens; tickets are numbers in order. One that waits already gets a new place."""
         self.waiting += lane.parked is None
         lane.parked, lane.ticket = self, ticket
-        heappush(self.parked, (lane.running, ticket, lane))
+        if len(self.parked) > 2 * self.waiting + FEW:  # mostly of what means nothing any more
+            self.parked = [entry for entry in self.parked if self._counts(entry)]
+            heapify(self.parked)
+        heappush(self.parked, (lane.running, self.comes_ms(lane, now_ms), ticket, lane))
+
+    def comes_ms(self, lane: Lane, now_ms: float) -> float:  # noqa: ARG002 -- a queue's depends on it
+        """Return when a lane is taken to have come."""
+        return now_ms
 
     def unpark(self) -> Lane:
         """Return the lane that is the next; there must be one."""
         while True:
-            _, ticket, lane = heappop(self.parked)
-            if lane.parked is self and lane.ticket == ticket:
+            entry = heappop(self.parked)
+            if self._counts(entry):
+                lane = entry[3]
                 lane.parked = None
                 self.waiting -= 1
                 return lane
+
+    def _counts(self, entry: Parked) -> bool:
+        _, _, ticket, lane = entry
+        return lane.parked is self and lane.ticket == ticket
 
 
 @dataclass(slots=True, eq=False)
@@ -72,6 +90,7 @@ class QueueGate(Gate):
     rate: float | None = None  # requests a second
     paused: bool = False
     bucket: Bucket = EMPTY
+    taken_ms: float = 0.0  # until when those that have missed have their turns
     rings_ms: int | None = None  # when it is looked at again for the sake of its rate
 
     def set(self, queue: Queue, now_ms: float, most: int) -> None:
@@ -89,6 +108,18 @@ class QueueGate(Gate):
             return 0
         room = self.limit - self.running
         return room if self.rate is None else min(room, int(filled(self.bucket, self.rate, int(now_ms))))
+
+    def comes_ms(self, lane: Lane, now_ms: float) -> float:
+        return now_ms if lane.host.trusted else max(now_ms, lane.back_ms)
+
+    def set_back_ms(self, took_ms: float, misses: int, now_ms: float) -> float:
+        """Return until when a host goes behind the others that has kept a slot in vain for so long."""
+        turn_ms = ALL_MISSES * took_ms
+        its_own = now_ms + took_ms * (1 << min(misses, MOST_DOUBLINGS))
+        # After those that were set back before it, where they still wait.
+        back_ms = max(its_own, min(self.taken_ms, now_ms + turn_ms * self.waiting))
+        self.taken_ms = back_ms + turn_ms
+        return back_ms
 
     def enter(self, now_ms: float) -> None:
         self.running += 1

@@ -32,6 +32,7 @@ class Lane:
     queued: bool = False  # it stands in a round
     parked: Gate | None = None  # that it stands before
     ticket: int = 0
+    back_ms: float = 0.0  # until when its queue has set it back
 
 
 class Lanes:
@@ -44,6 +45,10 @@ class Lanes:
       2/(2n + 1) each, and some always stay free for a host that has nothing under way.
     - Hosts that did not answer when last asked, and strangers, have half of all slots between them.
     - A host's limit is halved with each miss in a row, down to one at a time, until it answers.
+
+    In a queue all its hosts share few slots, maybe one. There a host that has missed is set back behind the others, for
+    up to eight times as long as it kept the slot: while they keep the queue busy, it has a ninth of its time, and all
+    that have missed have a third.
 
     A lane that cannot move stands before the gate that is closed, its host's or its queue's, and is not looked at
     until that opens; it keeps no place at the other. A host that has its share is squeezed, which closes its gate,
@@ -201,7 +206,7 @@ class Lanes:
         if lane.queue is not None:
             lane.queue.running -= 1
         if lane.parked is not None:
-            lane.parked.park(lane, next(self._order))
+            lane.parked.park(lane, next(self._order), now_ms)
         self._open_both(lane, now_ms)
         self._stand(lane, now_ms)
         self._forget_idle(lane)
@@ -221,11 +226,14 @@ class Lanes:
             self._reputation.answered(host)
             self._judge(host, now_ms)
 
-    def missed(self, name: str, now_ms: float = 0.0) -> None:
-        """Note that the host of a lane has kept a slot for long and given no answer."""
+    def missed(self, name: str, now_ms: float = 0.0, *, took_ms: float = 0.0) -> None:
+        """Note that the host of a lane has kept a slot so long and given no answer."""
         if name != QUARANTINE:
-            self._reputation.missed(_host_of(name))
-            self._judge(_host_of(name), now_ms)
+            host = _host_of(name)
+            self._reputation.missed(host)
+            if (lane := self._lanes.get(name)) is not None and lane.queue is not None:
+                lane.back_ms = lane.queue.set_back_ms(took_ms, self._reputation.misses(host), now_ms)
+            self._judge(host, now_ms)
 
     def _judge(self, name: str, now_ms: float) -> None:
         """Have a host's gate follow what is known of it by now."""
@@ -344,7 +352,7 @@ class Lanes:
                 if gate is not None:
                     gate.front[lane] = None
         else:
-            gate.park(lane, next(self._order))
+            gate.park(lane, next(self._order), now_ms)
             self._set_bell(gate, now_ms)
 
     def _step_down(self, lane: Lane) -> None:
@@ -355,9 +363,9 @@ class Lanes:
                 del gate.front[lane]
 
     def _open_both(self, lane: Lane, now_ms: float) -> None:
-        self._open(lane.host, now_ms)
         if lane.queue is not None:
-            self._open(lane.queue, now_ms)
+            self._open(lane.queue, now_ms)  # first: who waits there came before a lane that its host lets go only now
+        self._open(lane.host, now_ms)
 
     def _open(self, gate: Gate, now_ms: float) -> None:
         """Let lanes before a gate go as far as there is room; those that another gate stops stand there then."""

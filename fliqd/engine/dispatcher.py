@@ -432,7 +432,7 @@ class Dispatcher:
         if response.status is not None and response.failure is None:
             self._lanes.answered(lane, self._rates_ms())
         elif took_ms >= LONG_MS:
-            self._lanes.missed(lane, self._rates_ms())
+            self._lanes.missed(lane, self._rates_ms(), took_ms=took_ms)
 
     def _recorded(self, ends: Sequence[Finish], followers: Mapping[int, Job]) -> None:
         """Free the slots of attempts whose outcomes are on disk, or give them to those that were claimed for them."""

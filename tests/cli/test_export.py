@@ -70,7 +70,7 @@ ASKED = (
 def test_jobs_that_wait_are_made_again_as_they_were(here: Daemon, there: Daemon, tmp_path: Path) -> None:
     file = tmp_path / "jobs.jsonl"
     exported = here("export", str(file))
-    assert (exported.code, exported.out, exported.err) == (0, "", "exported 8 jobs\n")
+    assert (exported.code, exported.out, exported.err) == (0, "", "exported 0 queues, 0 buffers, 8 jobs\n")
     assert file.stat().st_mode & 0o777 == 0o600
 
     would = there("import", str(file), "--dry-run")
@@ -93,6 +93,70 @@ def test_jobs_that_wait_are_made_again_as_they_were(here: Daemon, there: Daemon,
     retry = next(url for url in before if url.endswith("/again"))
     assert after[retry]["max_retries"] == 3 - before[retry]["attempts"]
     assert after[retry]["scheduled_at"] == before[retry]["next_attempt_at"]
+
+
+def test_queues_and_buffers_with_what_waits_in_them_are_made_again(there: Daemon, tmp_path: Path, sink: Target) -> None:
+    """In the order in which they were pushed, over more than a page; and not twice."""
+    with serve(tmp_path / "from") as before:
+        assert before("queues", "update", "mail", "--concurrency", "2", "--rate", "0.5").code == 0
+        assert before("queues", "pause", "mail").code == 0
+        made = ("buffers", "create", "erp", f"{sink.url}/erp", "--rate", "500", "-H", "X-A: 1", "-H", "X-B: 1")
+        assert before(*made).code == 0
+        assert before("push", "erp", "-d", "gone").code == 0
+        while before("buffers", "stats", "erp", "-o", "json").json["completed"] != 1:
+            pass  # each look is a process of its own
+        assert before("buffers", "pause", "erp").code == 0
+        bodies = [f"number {number}" for number in range(230)]
+        assert before("push", "erp", "--lines", stdin="\n".join(bodies[:-1])).code == 0
+        assert before("push", "erp", "-d", bodies[-1], "-H", "X-B: 2").code == 0
+        file = tmp_path / "all.jsonl"
+        assert before("export", str(file)).err == "exported 1 queues, 1 buffers, 230 items, 0 jobs\n"
+        assert before("import", str(file)).out.startswith("created 0, already there 232, refused 0")
+    would = there("import", str(file), "--dry-run")
+    assert would.out == "would create 232, already there 0, refused 0, left out 0\n", would
+    assert there("import", str(file)).out == "created 232, already there 0, refused 0, left out 0\n"
+    assert there("import", str(file)).out == "created 0, already there 232, refused 0, left out 0\n"
+    queue = there("queues", "get", "mail", "-o", "json").json
+    assert (queue["concurrency"], queue["rate"], queue["paused"]) == (2, 0.5, True)
+    buffer = there("buffers", "get", "erp", "-o", "json").json
+    assert (buffer["rate_limit"], buffer["paused"], buffer["headers"]) == (500, True, {"X-A": "1", "X-B": "1"})
+    items = there("buffers", "items", "erp", "--all", "-o", "json").json
+    assert [item["body"] for item in reversed(items)] == bodies
+    assert [item["headers"]["X-B"] for item in items] == ["2", *["1"] * 229]
+
+
+def test_what_the_file_declares_is_left_to_the_file_there(there: Daemon) -> None:
+    """Its items are not: they go into the buffer of that name."""
+    buffer = {
+        "id": "buf_1",
+        "name": "erp",
+        "source": "config",
+        "url": "http://127.0.0.1:9/",
+        "headers": {"A": "${env:X}"},
+    }
+    item = {
+        "id": "item_1",
+        "buffer_id": "buf_1",
+        "status": "pending",
+        "headers": {"A": "${env:X}", "B": "1"},
+        "body": "b",
+    }
+    queue = {"name": "mail", "source": "config", "concurrency": 2, "rate": None, "paused": False}
+    lines = [
+        HEAD,
+        *(json.dumps({"kind": k, k: v}) for k, v in (("queue", queue), ("buffer", buffer), ("item", item))),
+        END,
+    ]
+    ended = there("import", "-", stdin="\n".join(lines))
+    assert (ended.code, ended.out) == (
+        1, "created 0, already there 0, refused 1, left out 2 (2 of a configuration file)\n",
+    )  # fmt: skip
+    assert ended.err == "fliqd: line 4: its buffer is not there\n"
+    assert there("buffers", "create", "erp", "http://127.0.0.1:9/", "-H", "A: here").code == 0
+    assert there("buffers", "pause", "erp").code == 0
+    assert there("import", "-", stdin="\n".join(lines)).out.startswith("created 1,")
+    [made] = there("buffers", "items", "erp", "-o", "json").json
+    assert (made["headers"], made["body"], made["idempotency_key"]) == ({"A": "here", "B": "1"}, "b", "import:item_1")
 
 
 def test_a_body_keeps_its_bytes(here: Daemon, there: Daemon, tmp_path: Path) -> None:
@@ -144,6 +208,16 @@ HEAD, END = '{"kind":"export","format":1}', '{"kind":"end","jobs":1}'
         (["", *[a_line()]], 1, "is not the first line of an export"),
         (['{"url": "http://x"}'], 1, "jobs create --batch"),
         (['{"kind":"export","format":2}', END], 1, "import it with a newer one"),
+        (
+            [HEAD, '{"kind":"item","item":{"status":"pending","buffer_id":7}}', END],
+            1,
+            "line 2: is no record of an export",
+        ),
+        (
+            [HEAD, '{"kind":"item","item":{"status":"pending","headers":[]}}', END],
+            1,
+            "line 2: is no record of an export",
+        ),
         ([HEAD, a_line(url="ftp://x"), END], 1, "line 2: url: "),
         ([HEAD, a_line(status=7), END], 1, "line 2: is no record of an export"),
         ([HEAD, '{"kind":"job","job":[]}', END], 1, "line 2: is no line of an export"),
@@ -179,9 +253,9 @@ def test_a_job_that_awaits_approval_does_so_elsewhere(there: Daemon, tmp_path: P
     exported = there("export").out
     with serve(tmp_path / "new") as new:
         assert new("import", "-", stdin=exported).out.startswith("created 2,")
-        approved, held = new("jobs", "list", "-o", "json").json
-        assert (held["status"], held["requires_approval"]) == ("awaiting_approval", True)
-        assert (approved["status"], approved["dedupe_key"]) == ("scheduled", "k")
+        made = {job["status"]: job for job in new("jobs", "list", "-o", "json").json}
+        assert made["awaiting_approval"]["requires_approval"] is True
+        assert (made["scheduled"]["dedupe_key"], made["scheduled"]["requires_approval"]) == ("k", False)
 
 
 def test_a_token_that_sees_no_secrets_exports_none_unless_told(here: Daemon) -> None:

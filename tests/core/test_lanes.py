@@ -176,6 +176,56 @@ def test_a_host_that_hangs_does_not_get_hold_of_every_place_of_its_queue() -> No
     assert "mail|dead" in {entry.lane for entry in shares.take(256)}
 
 
+@pytest.mark.parametrize(("dead_hosts", "share"), [(1, 0.85), (5, 0.6), (40, 0.5)])
+def test_dead_hosts_do_not_take_every_other_turn_of_a_queue(dead_hosts: int, share: float) -> None:
+    """Of a place that each keeps for 30 s until its timeout, where a job of the good one takes 100 ms."""
+    shares = Lanes(per_host=32, slots=256)
+    shares.answered("good")
+    shares.limit(a_queue("mail", concurrency=1), 0)
+    now_ms, took, asked = 0, Counter[str](), set[str]()
+    for number in range(dead_hosts):
+        shares.offer(entries(f"mail|dead-{number}", 500, 1_000 * (number + 1)), now_ms)
+    shares.offer(entries("mail|good", 9, 100_000), now_ms)
+    while now_ms < 7_200_000:
+        [entry] = shares.take(256, now_ms)
+        good = entry.lane == "mail|good"
+        now_ms += 100 if good else 30_000
+        took["good" if good else "dead"] += 100 if good else 30_000
+        if good:
+            shares.offer([entry], now_ms)
+            shares.answered(entry.lane, now_ms)
+        else:
+            asked.add(entry.lane)
+            shares.missed(entry.lane, now_ms, took_ms=30_000)
+        shares.done(entry.lane, now_ms)
+    assert took["good"] > share * now_ms
+    assert took["dead"] > 0.09 * now_ms  # they are asked again and again all the same
+    assert len(asked) == dead_hosts
+    assert len(shares._queues["mail"].parked) < 200  # noqa: SLF001 -- what stays in memory
+
+
+def test_a_host_that_answers_again_is_set_back_no_more() -> None:
+    shares = Lanes(per_host=32, slots=256)
+    for name in ("good", "dead"):
+        shares.answered(name)
+    shares.limit(a_queue("mail", concurrency=1), 0)
+    shares.offer(entries("mail|dead", 5), 0)
+    shares.take(256, 0)
+    shares.missed("mail|dead", 1_000, took_ms=1_000)
+    shares.done("mail|dead", 1_000)
+    [alone] = shares.take(256, 1_000)  # nobody else wants the place
+    assert alone.lane == "mail|dead"
+    shares.offer(entries("mail|good", 5, 100), 1_000)
+    shares.answered("mail|dead", 1_100)
+    shares.done("mail|dead", 1_100)
+    lanes = []
+    for now_ms in range(1_200, 1_600, 100):
+        [entry] = shares.take(256, now_ms)
+        lanes.append(entry.lane)
+        shares.done(entry.lane, now_ms)
+    assert lanes == ["mail|good", "mail|dead"] * 2
+
+
 def test_newcomers_do_not_overtake_strangers_that_wait_for_slots() -> None:
     shares = Lanes(per_host=1, slots=2)
     shares.offer(entries("a", 1) + entries("b", 1, 10) + entries("c", 1, 20))
