@@ -61,8 +61,7 @@ def account(
     last_ms = timing.latest(now_ms) if begun else _last_due(schedule, timing, now_ms + lead_ms)
     if last_ms is None or last_ms <= schedule.cursor_ms:
         return Account(cursor_ms=schedule.cursor_ms)
-    overdue_ms = _last_due(schedule, timing, now_ms - schedule.misfire_grace_ms - 1)
-    overdue_ms = max(schedule.cursor_ms, schedule.cursor_ms if overdue_ms is None else overdue_ms)
+    overdue_ms = max(schedule.cursor_ms, _overdue(schedule, timing, now_ms - schedule.misfire_grace_ms - 1))
     fresh = list(_newest(timing, overdue_ms, last_ms, MOST_RUNS))
     expired = schedule.ends_ms is not None and now_ms > schedule.ends_ms
     late: list[int] = []
@@ -71,7 +70,7 @@ def account(
     elif not expired and schedule.misfire is Misfire.ALL:
         late = list(_newest(timing, schedule.cursor_ms, overdue_ms, MOST_RUNS - len(fresh)))
     oldest_late_ms = late[-1] - 1 if late else overdue_ms
-    oldest_fresh_ms = fresh[-1] - 1 if fresh else last_ms
+    oldest_fresh_ms = fresh[-1] - 1 if len(fresh) == MOST_RUNS else overdue_ms  # fewer are all of them
     reason = MissedReason.EXPIRED if expired else MissedReason.MISFIRE
     missed = (
         _missed(timing, schedule.cursor_ms, oldest_late_ms, reason, now_ms),
@@ -201,6 +200,12 @@ def _last_due(schedule: Schedule, timing: Timing, until_ms: int) -> int | None:
     return slot_ms
 
 
+def _overdue(schedule: Schedule, timing: Timing, until_ms: int) -> int:
+    """Return the last slot that is missed by `until_ms`; the cursor for none, without a search where none can be."""
+    found_ms = _last_due(schedule, timing, until_ms) if until_ms > schedule.cursor_ms else None
+    return schedule.cursor_ms if found_ms is None else found_ms
+
+
 def _newest(timing: Timing, after_ms: int, until_ms: int, most: int) -> Iterator[int]:
     """Yield the slots with `after_ms < slot <= until_ms`, newest first, `most` at most."""
     slot_ms = timing.latest(until_ms) if most > 0 else None
@@ -213,7 +218,9 @@ def _newest(timing: Timing, after_ms: int, until_ms: int, most: int) -> Iterator
 def _missed(timing: Timing, after_ms: int, until_ms: int, reason: MissedReason, now_ms: int) -> Missed | None:
     """Sum up the slots with `after_ms < slot <= until_ms`."""
     count = timing.count_between(after_ms, until_ms) if after_ms < until_ms else 0
+    if not count:
+        return None  # at once: four searches of a schedule that missed nothing were half of what it cost
     first_ms, last_ms = timing.next_after(after_ms), timing.latest(until_ms)
-    if not count or first_ms is None or last_ms is None:
+    if first_ms is None or last_ms is None:
         return None
     return Missed(first_ms, last_ms, count, reason, now_ms)

@@ -32,22 +32,35 @@ class Rule(Protocol):
         """Return how many slots there are with `after_ms < slot <= until_ms`."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class CronRule:
-    """The times of a cron expression, on the clocks of a zone."""
+    """The times of a cron expression, on the clocks of a zone.
+
+    What was found last is remembered: schedules of one expression that are due together ask for the same times.
+    """
 
     cron: Cron
     zone: ZoneInfo
     dst: DstPolicy
 
     def next_after(self, after_ms: int) -> int | None:
-        return occurrences.next_run(self.cron, self.zone, after_ms, self.dst)
+        return _next_run(self, after_ms)
 
     def latest(self, until_ms: int) -> int | None:
-        return occurrences.previous_run(self.cron, self.zone, until_ms, self.dst)
+        return _previous_run(self, until_ms)
 
     def count_between(self, after_ms: int, until_ms: int) -> int:
         return occurrences.count_between(self.cron, self.zone, after_ms, until_ms, self.dst)
+
+
+@lru_cache(maxsize=1024)
+def _next_run(rule: CronRule, after_ms: int) -> int | None:
+    return occurrences.next_run(rule.cron, rule.zone, after_ms, rule.dst)
+
+
+@lru_cache(maxsize=1024)
+def _previous_run(rule: CronRule, until_ms: int) -> int | None:
+    return occurrences.previous_run(rule.cron, rule.zone, until_ms, rule.dst)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from fliqd.core import occurrences
 from fliqd.core.accounting import Account, Advance, account, advance, next_run_ms, upcoming
 from fliqd.core.model import HELD_MS, Job
 from fliqd.core.schedule import Misfire, Missed, MissedReason, Schedule, WhileRunning, run_ms, timing_of
@@ -426,3 +427,25 @@ def test_a_life(data: st.DataObject, life: Life) -> None:
         life.check()
     life.until(max(life.now_ms, min(life.now_ms + between, last_ms)), takes)
     life.check()
+
+
+def test_a_thousand_of_one_expression_that_are_due_together_cost_the_searches_of_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    searched: list[str] = []
+
+    def counted(name: str) -> None:
+        search = getattr(occurrences, name)
+
+        def and_count(*where: Any) -> Any:
+            searched.append(name)
+            return search(*where)
+
+        monkeypatch.setattr(occurrences, name, and_count)
+
+    schedules = [a_schedule(id=f"sched_{n}", every_ms=None, cron="7-59 * * * *") for n in range(1000)]
+    for name in ("next_run", "previous_run", "count_between"):
+        counted(name)
+    for schedule in schedules:
+        assert ran(settle(schedule, NOW + 7 * M - LEAD, lead_ms=LEAD)) == [7]
+    assert 0 < len(searched) < 10
