@@ -1,10 +1,12 @@
 """Runs proofs in their short form, or with `PROVE=long` in the long one, and keeps what they saw."""
 
 import os
+from pathlib import Path
 
 import pytest
 
 from tests.prove import page
+from tests.prove.disk import built
 from tests.prove.proof import SHORT_SEED, Proof
 
 LONG = os.environ.get("PROVE") == "long"
@@ -23,6 +25,12 @@ def proof(request: pytest.FixtureRequest) -> Proof:
     proofs[name] = Proof(LONG, SEED, request.node.name, figures)
     request.node.add_report_section("setup", "proof", f"PROVE={'long' if LONG else 'short'} PROVE_SEED={SEED}")
     return proofs[name]
+
+
+@pytest.fixture(scope="session")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The disk that keeps a diary, to be preloaded."""
+    return built(tmp_path_factory.mktemp("disk"))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
