@@ -313,7 +313,9 @@ def _meaning(err: Exception) -> Exception:
     if name in LATER or name.startswith(("SQLITE_BUSY_", "SQLITE_LOCKED_")):
         return UnavailableError("another program keeps the store locked; try again", "store_locked", 1)
     if name in DAMAGED or name.startswith("SQLITE_CORRUPT_"):
-        return StoreUnusableError(f"the store is damaged: {err}")
+        return StoreUnusableError(
+            f"the store is damaged: {err}, or the disk could not read it. Put back a backup (`fliqd restore FILE`)"
+        )
     if name.startswith(("SQLITE_IOERR", "SQLITE_READONLY", "SQLITE_CANTOPEN")):
         return StoreIOError(f"the disk failed: {err} ({name})")
     if isinstance(err, sqlite3.IntegrityError):
