@@ -102,8 +102,9 @@ static int opened(int at, const char *given, int flags, mode_t mode) {
     if (!ours(path)) return REAL(openat)(at, given, flags, mode);
     pthread_mutex_lock(&busy);
     int is_new = (flags & O_CREAT) && access(path, F_OK);
+    int changes = is_new || (control->fault[WRITES].error == EROFS && (flags & O_ACCMODE) != O_RDONLY);
     int fd = -1;
-    if (!is_new || !fails(WRITES)) fd = REAL(openat)(at, given, flags, mode);
+    if (!changes || !fails(WRITES)) fd = REAL(openat)(at, given, flags, mode);
     struct stat st;
     if (fd >= 0 && fd < FILES && !fstat(fd, &st)) {
         files[fd] = (struct file){(int64_t)st.st_ino, strdup(path), S_ISDIR(st.st_mode)};

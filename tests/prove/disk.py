@@ -1,6 +1,5 @@
 """A disk under the program that keeps a diary, fails when told, and knows what each power cut would leave."""
 
-import errno
 import mmap
 import os
 import random
@@ -72,9 +71,6 @@ class Disk:
         self._set(place, now + first)
         self._set(place + 1, min(NEVER, now + until))
         self._set(place + 2, number)
-
-    def fill(self, *, first: int = 1) -> None:
-        self.fail("write", errno.ENOSPC, first=first)
 
     def mend(self) -> None:
         """Have nothing fail any more."""

@@ -61,6 +61,8 @@ class Client:
         self.receiver = receiver
         self.on_end: Callable[[int], None] = self._must_not_end
         self.ends: list[int] = []  # exit codes
+        self.refused: list[Answer] = []  # what was answered with a 503
+        self.on_refused: Callable[[Answer], None] = lambda _answer: None
         self.told: dict[str, str] = {}  # the status in which each acknowledged job must end
         self.listening: dict[str, list[str]] = {}  # the webhook events that a job asked for
         self.items: dict[str, list[str]] = defaultdict(list)  # of each buffer, in order
@@ -109,6 +111,8 @@ class Client:
                 self.acknowledged += 1
                 return answer
             assert int(answer.headers["Retry-After"]) > 0
+            self.refused.append(answer)
+            self.on_refused(answer)
             await asyncio.sleep(0.02)
 
     async def create(self, key: str, ends: str = "success", **job: Any) -> str:
