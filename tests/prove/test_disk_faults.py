@@ -1,11 +1,11 @@
 """The disk is full, read-only, slow, or fails, from any call on, and then it is well again.
 
 A run that nobody disturbs counts the writes, syncs and reads (`disk.c`, preloaded). Then fresh daemons meet a fault at
-one of them: a disk without room or read-only from there on, one write, sync or read that fails. Full, the daemon answers
-503 and goes on once there is room; where it cannot even start, it ends with 74 and says why. A failure ends it with 74
-(a read that fails is a damage to SQLite: 65), and after a sync that failed the power is cut as well: what that sync was
-for is not on disk, so nothing of it may have been acknowledged, then or after a second try. Each is used, mended, started again and asked on, as the crash
-points are, and both ledgers must agree.
+one of them: no room or no permission to write from there on, one write, sync or read that fails, or all. Full, the
+daemon answers 503 and goes on once there is room; where it cannot even start, it ends with 74 and says why. A failure
+ends it with 74 (a read that fails is a damage to SQLite: 65), and after a sync that failed the power is cut as well:
+what that sync was for is not on disk, so nothing of it may have been acknowledged, then or after a second try. Each is
+used, mended, started again and asked on, as the crash points are, and both ledgers must agree.
 """
 
 import asyncio
