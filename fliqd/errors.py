@@ -94,6 +94,7 @@ class StoreUnusableError(FliqdError):
 
     code = "store_unusable"
     exit_code = 65  # EX_DATAERR
+    retry_after_s = 60
 
 
 class StoreInUseError(FliqdError):
@@ -108,3 +109,4 @@ class StoreIOError(FliqdError):
 
     code = "store_io"
     exit_code = 74  # EX_IOERR
+    retry_after_s = 5

@@ -148,8 +148,8 @@ class Target:
 
 
 @asynccontextmanager
-async def serve_target() -> AsyncIterator[Target]:
-    target = Target()
+async def serve_target(target: Target | None = None) -> AsyncIterator[Target]:
+    target = target or Target()
     app = web.Application()
     app.router.add_route("*", "/{tail:.*}", target.handle)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
@@ -271,9 +271,8 @@ class FliqdProcess(Api):
     def __init__(self, state_dir: Path, env: dict[str, str] | None = None) -> None:
         super().__init__("", None)
         self.state_dir = state_dir
-        self._env = (
-            os.environ | {"FLIQD_SERVER__LISTEN": "127.0.0.1:0", "STATE_DIRECTORY": str(state_dir)} | (env or {})
-        )
+        self.env = os.environ | {"FLIQD_SERVER__LISTEN": "127.0.0.1:0", "STATE_DIRECTORY": str(state_dir)} | (env or {})
+        self.program = ["-m", "fliqd"]  # a test may have another one start it
         self.process: asyncio.subprocess.Process | None = None
         self.log: list[dict[str, Any]] = []
         self.said: list[str] = []
@@ -284,7 +283,7 @@ class FliqdProcess(Api):
         """Start it, without waiting for anything."""
         self._ready.clear()
         self.process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "fliqd", "serve", *args, env=self._env, stderr=asyncio.subprocess.PIPE
+            sys.executable, *self.program, "serve", *args, env=self.env, stderr=asyncio.subprocess.PIPE
         )
         self._reader = asyncio.create_task(self._read())
         return self
@@ -292,12 +291,16 @@ class FliqdProcess(Api):
     async def start(self) -> Self:
         """Start it, and wait until it is ready."""
         await self.launch()
+        assert await self.is_ready(), self.said
+        return self
+
+    async def is_ready(self) -> bool:
+        """Wait until it is ready, or has ended."""
         ready = asyncio.create_task(self._ready.wait())
         assert self._reader is not None
         done, _ = await asyncio.wait((ready, self._reader), timeout=PATIENCE_S, return_when=asyncio.FIRST_COMPLETED)
         ready.cancel()
-        assert ready in done, self.said
-        return self
+        return ready in done
 
     async def _read(self) -> None:
         assert self.process is not None

@@ -216,7 +216,7 @@ def item_view(item: Job, *, secrets: bool = True) -> dict[str, Any]:
         "status": ITEM_WORDS[item.status],
         "status_code": item.last_status_code,
         "headers": headers if secrets else masked(headers),
-        "body": None if body is None else body.decode(),
+        "body": None if body is None else body.decode(errors="replace"),
         "idempotency_key": item.idempotency_key,
         "retry_count": max(0, item.attempts - 1) if ended else item.attempts,
         "max_retries": item.max_retries,

@@ -15,6 +15,7 @@ from fliqd.errors import (
     NotFoundError,
     Problem,
     StoreIOError,
+    StoreUnusableError,
     UnauthorizedError,
     UnavailableError,
 )
@@ -50,6 +51,7 @@ STATUS: Final[Mapping[type, int]] = {
     SlowError: 408,
     UnavailableError: 503,
     StoreIOError: 503,
+    StoreUnusableError: 503,
     FliqdError: 500,
 }
 # aiohttp's own refusals, by their status
@@ -91,7 +93,7 @@ def respond_to(err: Exception, request_id: str) -> web.Response:
 def respond(err: FliqdError, request_id: str) -> web.Response:
     """Return the answer to an error that fliqd raised."""
     headers = {}
-    if isinstance(err, UnavailableError):
+    if isinstance(err, UnavailableError | StoreIOError | StoreUnusableError):
         headers["Retry-After"] = str(err.retry_after_s)
     if isinstance(err, UnauthorizedError):
         headers["WWW-Authenticate"] = "Bearer"

@@ -115,7 +115,8 @@ async def test_a_crash_between_the_two_files_leaves_the_old_secret(
         write(path, secret)  # type: ignore[arg-type]
 
     monkeypatch.setattr(keyfiles, "write", dies)
-    assert (await fliqd("POST", "/v1/signing-secret/rotate", {"overlap": "1h"})).status == 503
+    refused = await fliqd("POST", "/v1/signing-secret/rotate", {"overlap": "1h"})
+    assert (refused.status, refused.code, refused.headers["Retry-After"]) == (503, "store_io", "5")
     monkeypatch.undo()
     for restarted in (False, True):
         if restarted:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import structlog
 
-from fliqd.errors import ConfigError, StoreIOError, StoreUnusableError
+from fliqd.errors import ConfigError, FliqdError, StoreIOError, StoreUnusableError
 from fliqd.store.base import JobFilter
 from fliqd.store.sqlite import filesystem, schema
 from tests.store.conftest import open_sqlite
@@ -228,3 +228,26 @@ async def test_a_copy_set_aside_is_named_with_the_way_back(path: Path, monkeypat
     Path(copy).unlink()
     with pytest.raises(StoreUnusableError, match="`fliqd restore` and a backup from before the upgrade"):
         await open_sqlite(path, [])
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        "UPDATE job SET backoff = '{'",
+        "UPDATE job SET name = CAST(x'ff' AS TEXT)",
+        "PRAGMA ignore_check_constraints = ON; UPDATE job SET on_interrupt = 'sigh'",
+    ],
+)
+async def test_a_row_that_cannot_be_read_is_a_damage(path: Path, spoil: str) -> None:
+    """Whoever reads it is told; a write that comes to it ends the store."""
+    with sqlite3.connect(path) as plain:
+        plain.executescript(spoil)
+    plain.close()
+    failed: list[FliqdError] = []
+    store = await open_sqlite(path, failed)
+    with pytest.raises(StoreUnusableError, match=r"is damaged: .*fliqd restore"):
+        await store.job("job_" + "1".zfill(26))
+    with pytest.raises(StoreUnusableError, match=r"is damaged: .*fliqd restore"):
+        await store.claim([1], owner="run_x", now_ms=1 << 42, until_ms=1 << 42)
+    assert [type(error) for error in failed] == [StoreUnusableError]
+    await store.close()

@@ -181,7 +181,8 @@ def refusal(path: Path, err: sqlite3.Error) -> StoreUnusableError | StoreIOError
         return StoreIOError(
             f"the store {path} cannot be opened: {err} ({name}); see its permissions and the disk's space"
         )
-    return _damaged(path, str(err))
+    # To SQLite a read that fails is a damage, and it keeps the system's error to itself.
+    return _damaged(path, f"{err}, or the disk could not read it" if name.startswith("SQLITE_CORRUPT") else str(err))
 
 
 def _damaged(path: Path, how: str) -> StoreUnusableError:

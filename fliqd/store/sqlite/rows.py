@@ -1,7 +1,8 @@
 """Rows to records and back. A record's fields are the table's columns; both orders are checked at open."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from functools import wraps
+from typing import Any, Final, ParamSpec, TypeVar
 
 import msgspec
 
@@ -17,6 +18,7 @@ from fliqd.core.occurrences import Gap, Overlap
 from fliqd.core.queues import Queue
 from fliqd.core.retry import Backoff
 from fliqd.core.schedule import Misfire, Missed, MissedReason, Schedule, WhileRunning
+from fliqd.errors import StoreUnusableError
 from fliqd.store.base import Finish, Token
 
 Row = Sequence[Any]
@@ -66,10 +68,30 @@ _SCHEDULE_KINDS: Final = (
 _SCHEDULE_TEXTS: Final = tuple(column for column, kind in _SCHEDULE_KINDS if kind is not bool)
 
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _from_disk(read: Callable[P, T]) -> Callable[P, T]:
+    """Have what cannot be read called by its name: only a damaged file holds such a row."""
+
+    @wraps(read)
+    def reading(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return read(*args, **kwargs)
+        except (ValueError, KeyError, TypeError, msgspec.MsgspecError) as err:
+            raise StoreUnusableError(
+                f"the store is damaged: a row is no {read.__name__} ({err!r}). Put back a backup (`fliqd restore FILE`)"
+            ) from err
+
+    return reading
+
+
 def _json(value: object) -> str:
     return _encode(value).decode()
 
 
+@_from_disk
 def job(row: Row) -> Job:
     values = dict(zip(JOB_COLUMNS, row, strict=True))
     for column, decode in _JSON:
@@ -90,6 +112,7 @@ def job(row: Row) -> Job:
     return Job(**values)
 
 
+@_from_disk
 def claimed(row: list[Any], long_body: Callable[[int], bytes]) -> Job:
     """Read a row of `jobs_claimable`: its body is in hex, as JSON holds no bytes, or 0 if too long for that."""
     body = row[_BODY]
@@ -122,6 +145,7 @@ def job_values(job: Job) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
+@_from_disk
 def schedule(row: Row) -> Schedule:
     """Read a schedule; after its columns may come how its last job stands now, None when that is gone."""
     values = dict(zip(SCHEDULE_COLUMNS, row, strict=False))
@@ -155,6 +179,7 @@ def schedule_values(schedule: Schedule) -> dict[str, Any]:
     return values
 
 
+@_from_disk
 def buffer(row: Row) -> Buffer:
     values = dict(zip(BUFFER_COLUMNS, row, strict=True))
     for column, decode in _JSON_OF_BUFFER:
@@ -199,11 +224,13 @@ def queue_values(queue: Queue) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
+@_from_disk
 def missed(row: Row) -> Missed:
     first_ms, last_ms, count, reason, noted_ms = row
     return Missed(first_ms, last_ms, count, MissedReason(reason), noted_ms)
 
 
+@_from_disk
 def execution(row: Row) -> Execution:
     values = dict(zip(EXECUTION_COLUMNS, row, strict=True))
     values["status"] = _EXECUTION_STATUS[values["status"]]
@@ -259,6 +286,7 @@ def outbox_values(notice: Notice, event_id: str, due_ms: int, created_ms: int) -
     )  # fmt: skip
 
 
+@_from_disk
 def delivery(row: Row) -> Delivery:
     values = dict(zip(DELIVERY_COLUMNS, row, strict=True))
     values["kind"] = Kind(values["kind"])
@@ -268,6 +296,7 @@ def delivery(row: Row) -> Delivery:
     return Delivery(**values)
 
 
+@_from_disk
 def channel(row: Row) -> Channel:
     values = dict(zip(CHANNEL_COLUMNS, row, strict=True))
     values["type"] = ChannelType(values["type"])
@@ -312,6 +341,7 @@ def due_entry(job: Job) -> DueEntry | None:
     return DueEntry(job.next_attempt_ms, job.pk, job.lane)
 
 
+@_from_disk
 def token(row: Row) -> Token:
     token_id, name, digest, scopes, created_ms, last_used_ms = row
     return Token(

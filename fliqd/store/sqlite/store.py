@@ -187,10 +187,12 @@ class SqliteStore:
                 await reader.execute_fetchall("PRAGMA query_only = ON")
                 await reader.execute_fetchall("PRAGMA busy_timeout = 5000")
             found = list(await connection.execute_fetchall(queries.load()["last_pk"], {"first_item_pk": FIRST_ITEM_PK}))
-        except BaseException:
+        except BaseException as err:
             for opened in connections:
                 await opened.close()
             lock.release()
+            if isinstance(err, sqlite3.Error):
+                raise files.refusal(path, err) from err
             raise
         store = cls(
             path,
