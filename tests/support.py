@@ -186,6 +186,11 @@ class Api:
     async def close(self) -> None:
         await self._session.close()
 
+    async def speak_over(self, connector: aiohttp.BaseConnector) -> None:
+        """Reach it by another way than TCP from here."""
+        await self._session.close()
+        self._session = aiohttp.ClientSession(connector=connector)
+
     async def __call__(
         self,
         method: str,
@@ -268,9 +273,11 @@ class RunningDaemon(Api):
 class FliqdProcess(Api):
     """The real program, to be killed."""
 
-    def __init__(self, state_dir: Path, env: dict[str, str] | None = None) -> None:
+    def __init__(self, state_dir: Path, env: dict[str, str] | None = None, *, within: tuple[str, ...] = ()) -> None:
+        """Run it `within` a command that takes another to run, if there is one."""
         super().__init__("", None)
         self.state_dir = state_dir
+        self._within = within
         self.env = os.environ | {"FLIQD_SERVER__LISTEN": "127.0.0.1:0", "STATE_DIRECTORY": str(state_dir)} | (env or {})
         self.program = ["-m", "fliqd"]  # a test may have another one start it
         self.process: asyncio.subprocess.Process | None = None
@@ -283,7 +290,10 @@ class FliqdProcess(Api):
         """Start it, without waiting for anything."""
         self._ready.clear()
         self.process = await asyncio.create_subprocess_exec(
-            sys.executable, *self.program, "serve", *args, env=self.env, stderr=asyncio.subprocess.PIPE
+            *self._within,
+            *(sys.executable, *self.program, "serve", *args),
+            env=self.env,
+            stderr=asyncio.subprocess.PIPE,
         )
         self._reader = asyncio.create_task(self._read())
         return self

@@ -19,6 +19,8 @@ log = structlog.get_logger()
 HEAD_S: Final = 30.0  # from a request's first byte (or the connection) to the end of its head
 IDLE_S: Final = 75.0  # between two requests on a kept-alive connection
 UNREAD_MS: Final = 60_000  # how long an answer may lie in the socket unread
+MOST_UNREAD: Final = 64 * 1024**2  # bytes of answers in memory that clients are slow to read; all clients together
+TOLD_S: Final = 1.0  # between two lines of the log about that
 MOST_HELD: Final = 64 * 1024  # bytes of further requests that are read while one is being answered
 MAX_HEADERS: Final = 100
 MAX_HEAD: Final = 32 * 1024
@@ -27,7 +29,16 @@ MAX_HEAD: Final = 32 * 1024
 class EdgeHandler(RequestHandler):
     """One connection. The deadline for a head is absolute: dripping bytes do not move it."""
 
-    __slots__ = ("_edge_server", "_head_deadline", "_held", "_ordinary", "_quick", "answered", "on_lost")
+    __slots__ = (
+        "_edge_server",
+        "_head_deadline",
+        "_held",
+        "_ordinary",
+        "_quick",
+        "answer_bytes",
+        "answered",
+        "on_lost",
+    )
 
     def __init__(self, server: "EdgeServer", **settings: Any) -> None:
         super().__init__(server, **settings)
@@ -36,6 +47,7 @@ class EdgeHandler(RequestHandler):
         self._ordinary = False  # it has brought something that is not for the short way, and stays on the ordinary one
         self._quick: asyncio.Task[None] | None = None  # a request that is being answered on the short way
         self._held = b""  # what came meanwhile
+        self.answer_bytes = 0  # of the answer that is being sent: it lies in memory whole until its end is
         self.answered = False
         self.on_lost: Callable[[], None] | None = None  # for answers that go on: told at once when nobody reads them
 
@@ -82,7 +94,9 @@ class EdgeHandler(RequestHandler):
             response = await self._edge_server.edge(cast("web.Request", request))
             response.headers["Server"] = "fliqd"
             if self.transport is not None:
-                self.transport.write(quick.encode(response))
+                answer = quick.encode(response)
+                self.answer_bytes = len(answer)
+                self.transport.write(answer)
                 self.answered = True
                 if self._paused:
                     await self._drain_helper()  # a client that reads nothing is answered nothing more
@@ -106,7 +120,16 @@ class EdgeHandler(RequestHandler):
             self._pause_transport_reading()
         self._held += data
 
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._edge_server.goes_unread(self)
+
+    def resume_writing(self) -> None:
+        self._edge_server.unread.pop(self, None)
+        super().resume_writing()
+
     def connection_lost(self, exc: BaseException | None) -> None:
+        self._edge_server.unread.pop(self, None)
         if self._head_deadline is not None:
             self._head_deadline.cancel()
         if self.on_lost is not None:
@@ -151,6 +174,8 @@ class EdgeHandler(RequestHandler):
             resp = respond_to_aiohttp(resp, request_id)
             resp.headers["X-Request-Id"] = request_id
         resp.headers["Server"] = "fliqd"
+        body = resp.body if isinstance(resp, web.Response) else None
+        self.answer_bytes = len(body) if isinstance(body, bytes) else 0
         finished = await super().finish_response(request, resp, start_time)
         self.answered = True
         return finished
@@ -176,6 +201,24 @@ class EdgeServer(web.Server):
         self.longest_body = app._client_max_size  # noqa: SLF001 -- likewise
         self.new_request_id = new_request_id
         self.max_connections = max_connections
+        self.unread: dict[EdgeHandler, int] = {}  # whose answers wait to be read, and how many bytes those are
+        self._told_at = -TOLD_S
+
+    def goes_unread(self, connection: EdgeHandler) -> None:
+        """Take note of an answer that its client is slow to read; cut those that keep the most when it is too much.
+
+        The newest is let be: were it cut, a single answer could be too long for whoever asks.
+        """
+        self.unread[connection] = connection.answer_bytes
+        while len(self.unread) > 1 and sum(self.unread.values()) > MOST_UNREAD:
+            others = (other for other in self.unread if other is not connection)
+            slowest = max(others, key=lambda other: self.unread[other])
+            kept = self.unread.pop(slowest)
+            if slowest.transport is not None:
+                slowest.transport.abort()
+            if self._loop.time() - self._told_at >= TOLD_S:
+                self._told_at = self._loop.time()
+                log.warning("api.unread", cut_off_with=kept, kept_for_others=sum(self.unread.values()))
 
     def __call__(self) -> RequestHandler:
         return EdgeHandler(self, loop=self._loop, **self._kwargs)

@@ -185,3 +185,34 @@ async def test_slow_heads_and_bodies_are_cut(fliqd: RunningDaemon, monkeypatch: 
         writer.close()
     monkeypatch.undo()
     assert (await fliqd("GET", "/v1/status")).status == 200
+
+
+async def test_answers_that_nobody_reads_have_a_bound(fliqd: RunningDaemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever keeps the most of them in memory is cut off; the last who came gets all of his."""
+    monkeypatch.setattr(server, "MOST_UNREAD", 10 * 1024**2)
+    for _ in range(4):
+        await fliqd.create(url="http://127.0.0.1:9/", delay="1d", body="x" * 1_000_000)
+    host, _, port = fliqd.url.removeprefix("http://").partition(":")
+    ask = f"GET /v1/jobs HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {fliqd.token}\r\n\r\n".encode()
+    clients = []
+    for _ in range(8):
+        reader, writer = await asyncio.open_connection(host, int(port), limit=1024)
+        writer.write(ask)
+        head = await reader.readuntil(b"\r\n\r\n")  # its answer has been written; nothing more is read
+        clients.append((reader, writer, int(head.lower().partition(b"content-length: ")[2].split()[0])))
+    whole = [await got_all(reader, length) for reader, _, length in clients]
+    for _, writer, _ in clients:
+        writer.close()
+    assert whole[-1]
+    assert whole.count(True) == 2
+    assert (await fliqd("GET", "/v1/jobs")).status == 200
+
+
+async def got_all(reader: asyncio.StreamReader, length: int) -> bool:
+    """Read an answer's body; tell whether it came to its end."""
+    try:
+        while length > 0 and (data := await reader.read(65536)):
+            length -= len(data)
+    except ConnectionError:
+        return False
+    return length == 0
