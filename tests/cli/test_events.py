@@ -59,15 +59,15 @@ def test_what_is_refused(daemon: Daemon) -> None:
 
 
 def test_every_step_of_a_job_is_watched(daemon: Daemon, sink: Target) -> None:
-    job_id = daemon.create(sink.url + "/500", "--delay", "1", "--max-retries", "1", "--backoff", "fixed")
+    job_id = daemon.create(sink.url + "/500", "--delay", "1h", "--max-retries", "1", "--backoff", "fixed")
     with following(daemon, "jobs", "watch", job_id, "-o", "jsonl") as watch:
         assert watch.stdout is not None
-        seen = [json.loads(watch.stdout.readline()) for _ in range(3)]
-        assert [(job["status"], job["executions"]) for job in seen] == [
-            ("scheduled", 0),
-            ("running", 1),
-            ("scheduled", 1),
-        ]
+        seen = [json.loads(watch.stdout.readline())]
+        assert daemon("jobs", "run", job_id).code == 0
+        while seen[-1]["executions"] == 0 or seen[-1]["status"] == "running":
+            seen.append(json.loads(watch.stdout.readline()))
+        steps = [(job["status"], job["executions"]) for job in seen]
+        assert steps == [("scheduled", 0), ("scheduled", 0), ("running", 1), ("scheduled", 1)]
         assert all(job["url"] == sink.url + "/500" for job in seen)
         assert daemon("jobs", "cancel", job_id).code == 0
         assert json.loads(watch.stdout.readline())["status"] == "cancelled"
