@@ -101,6 +101,8 @@ def tried(delivery: Delivery, response: Response, now_ms: int) -> Tried:
     error = f"{ErrorCode.BAD_STATUS}: the receiver answered {response.status}"
     if failure is not None:
         error = f"{failure.code}: {failure.message}"
+    # The one that it met first may be the only connection that the receiver has given up; a second one tells of it.
+    at_once = response.stale and delivery.attempts == 1
     denied = failure is not None and failure.code is ErrorCode.EGRESS_DENIED  # it will be, the next time
     if denied or delivery.attempts >= MOST_TRIES:
         return _ended(delivery, DeliveryStatus.FAILED, response, error, now_ms)
@@ -109,7 +111,7 @@ def tried(delivery: Delivery, response: Response, now_ms: int) -> Tried:
         status=DeliveryStatus.PENDING,
         status_code=response.status,
         error=error,
-        next_attempt_ms=now_ms + (0 if response.stale else wait_ms(delivery.attempts)),
+        next_attempt_ms=now_ms + (0 if at_once else wait_ms(delivery.attempts)),
         finished_ms=None,
     )
 

@@ -1,6 +1,6 @@
 """What an alert says, and the JSON shape that each type of channel takes it in."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -29,6 +29,7 @@ OVER: Final = {
 LONGEST: Final = 500  # characters of an error
 MOST_NAMED: Final = 5
 DISCORD_ROOM: Final = 2_000  # characters that Discord takes
+NTFY_ROOM: Final = 4_096  # bytes that ntfy takes; what is longer becomes a file, or is refused where it keeps none
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -121,7 +122,8 @@ def together(kind: ChannelType) -> bool:
 
 def request_for(kind: ChannelType, target: str, alerts: Sequence[Alert]) -> tuple[str, bytes]:
     """Return the URL and the JSON that tell alerts to a channel."""
-    text = "\n".join(f"fliqd: {alert.text}" for alert in alerts)
+    texts = [f"fliqd: {alert.text}" for alert in alerts]
+    text = "\n".join(texts)
     match kind:
         case ChannelType.WEBHOOK:
             return target, _encode(alerts[0].document())
@@ -129,14 +131,15 @@ def request_for(kind: ChannelType, target: str, alerts: Sequence[Alert]) -> tupl
             # What could be read as a mention or a link is none (Slack, "Escaping text").
             return target, _encode({"text": text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")})
         case ChannelType.DISCORD:
-            return target, _encode({"content": text[:DISCORD_ROOM], "allowed_mentions": {"parse": []}})
+            return target, _encode({"content": _within(DISCORD_ROOM, texts, len), "allowed_mentions": {"parse": []}})
         case _:
             good = all(alert.good for alert in alerts)
             url, topic = _ntfy(target)
             title = "fliqd" if good else "fliqd: something is wrong"
             tags = ["white_check_mark" if good else "warning"]
+            message = _within(NTFY_ROOM, texts, lambda one: len(one.encode()))
             return url, _encode(
-                {"topic": topic, "title": title, "message": text, "priority": 3 if good else 4, "tags": tags}
+                {"topic": topic, "title": title, "message": message, "priority": 3 if good else 4, "tags": tags}
             )
 
 
@@ -167,3 +170,21 @@ def _what(facts: Mapping[str, Any]) -> str:
 
 def _short(text: str) -> str:
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+
+
+def _within(room: int, texts: Sequence[str], size: Callable[[str], int]) -> str:
+    """Return texts as lines; where that is too much, each is cut to its part of the room, so that none is left out."""
+    whole = "\n".join(texts)
+    if size(whole) <= room:
+        return whole
+    part = room // len(texts) - 1  # a line break each
+    return "\n".join(_cut(text, part, size) for text in texts)
+
+
+def _cut(text: str, room: int, size: Callable[[str], int]) -> str:
+    if size(text) <= room:
+        return text
+    kept = text[:room]
+    while size(kept) > room - size("…"):
+        kept = kept[:-1]
+    return f"{kept}…"

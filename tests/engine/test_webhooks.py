@@ -219,6 +219,37 @@ async def test_a_dead_receiver_holds_up_neither_jobs_nor_others(fliqd: RunningDa
         released.set()
 
 
+async def test_a_receiver_that_drops_its_connections_does_not_use_up_the_tries(
+    fliqd: RunningDaemon, target: Target
+) -> None:
+    """As one does that restarts: of the connections that were kept alive the next notices meet one after the other."""
+
+    async def drop(request: web.Request) -> web.Response:
+        assert request.transport is not None
+        request.transport.abort()
+        return web.Response()
+
+    async with serve_target() as receiver:
+        released = receiver.hold(8)
+        jobs = [{"url": target.url, "delay": 0, "webhook_url": receiver.url}] * 8
+        await fliqd("POST", "/v1/jobs/batch", {"jobs": jobs})
+        await receiver.received(8)
+        released.set()
+        await settled(fliqd, "delivered", 8)
+        receiver.answers += [drop] * 8
+        job = await fliqd.create(url=target.url, delay=0, webhook_url=receiver.url)
+
+        async def waits() -> dict[str, Any] | None:
+            [told] = await deliveries(fliqd, f"?job_id={job['id']}") or [{"status": ""}]
+            return told if told["status"] == "pending" and told["next_retry_at"] > "2027-03-01T12:00:00.000Z" else None
+
+        told = await until(waits, "the wait for another try")
+        assert (told["attempts"], told["next_retry_at"]) == (2, "2027-03-01T12:01:00.000Z")
+        receiver.answers.clear()
+        fliqd.clock.advance(timedelta(minutes=1))
+        await settled(fliqd, "delivered", 9)
+
+
 async def test_who_is_told_can_be_changed_while_the_job_waits(fliqd: RunningDaemon, target: Target) -> None:
     job = await fliqd.create(url="http://a/", delay="1h", webhook_url="http://a/", webhook_headers={"X-A": "1"})
     changed = (await fliqd("PATCH", f"/v1/jobs/{job['id']}", {"webhook_url": target.url})).body
