@@ -460,6 +460,7 @@ class Daemon:
             tokens=tokens,
             system=self,
             clock=clock,
+            store_id=store.id,
         )
 
     async def _listen(

@@ -67,12 +67,13 @@ class Services:
     tokens: Tokens | None
     system: system.System
     clock: Clock
+    store_id: str
 
 
 class StandIn(Protocol):
     """An API in the place of another service's, below a path of its own: `/` and its name."""
 
-    name: str
+    name: str  # one part of a path, or two for what another stand-in has below its own
     schemes: frozenset[str]  # the words that may stand before a token, in lower case
 
     def add_routes(self, router: web.UrlDispatcher, prefix: str) -> None:
@@ -149,6 +150,12 @@ class Edge:
         """Whether a path may begin with the one under which a proxy shows us."""
         return bool(self._base) and path.startswith(self._base)
 
+    def _stand_in(self, path: str) -> StandIn | None:
+        """Return the stand-in API that a path belongs to, the one with the longer name of two."""
+        first, _, rest = path[1:].partition("/")
+        found = self._stand_ins.get(first)
+        return found and self._stand_ins.get(f"{first}/{rest.partition('/')[0]}", found)
+
     def _check_open(self, method: str) -> None:
         """Raise UnavailableError for a write while none is taken; reading goes on."""
         if method not in ("GET", "HEAD") and (reason := self._closed()) is not None:
@@ -163,7 +170,7 @@ class Edge:
             if self.is_below(request.raw_path):
                 request = _below(request, self._base)
             path = request.path
-            stand_in = self._stand_ins.get(path[1:].partition("/")[0])
+            stand_in = self._stand_in(path)
             self._doorkeeper.check(headers)
             if path not in auth.OPEN:
                 caller = auth.identify(headers, self._tokens, auth.BEARER if stand_in is None else stand_in.schemes)

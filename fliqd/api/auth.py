@@ -8,7 +8,7 @@ from aiohttp import web
 from fliqd.errors import ForbiddenError, UnauthorizedError
 from fliqd.service.tokens import ADMIN, ALL_SCOPES, READ, WRITE, Tokens
 
-OPEN: Final = frozenset({"/healthz", "/readyz"})  # and nothing else
+OPEN: Final = frozenset({"/healthz", "/readyz", "/fliq/health", "/fliq/v1/health"})  # and nothing else
 QUESTIONS: Final = frozenset({"/cron/preview", "/v1/cron/preview"})  # asked by POST, and change nothing
 
 

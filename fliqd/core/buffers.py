@@ -17,6 +17,7 @@ from fliqd.core.model import ENDS, HELD_MS, NO_QUEUE, Job, OnInterrupt, Source, 
 from fliqd.core.pacing import Bucket, out_of_range, spend
 from fliqd.core.references import escape
 from fliqd.core.retry import Backoff
+from fliqd.core.stand_ins import NATIVE
 from fliqd.errors import Problem
 
 SLOWEST: Final = 0.001  # requests a second
@@ -131,6 +132,11 @@ def released_anew(buffer: Buffer, next_ms: int, now_ms: int) -> tuple[Buffer, in
     return released(buffer, now_ms if buffer.head_next_ms is None else buffer.head_next_ms, now_ms)
 
 
+def dialect_of(buffer: Buffer) -> str:
+    """Return the dialect of items: their buffer's id, below the stand-in API that the buffer came in through."""
+    return buffer.id if buffer.dialect == NATIVE else f"{buffer.dialect}.{buffer.id}"
+
+
 def item_of(buffer: Buffer, *, item_id: str, fields: dict[str, Any], now_ms: int) -> Job:
     """Return a new item; it waits for those before it until the store finds that there are none."""
     taken: dict[str, Any] = {name: getattr(buffer, name) for name in TAKEN}
@@ -141,7 +147,7 @@ def item_of(buffer: Buffer, *, item_id: str, fields: dict[str, Any], now_ms: int
     merged = {name: value for name, value in buffer.headers.items() if name.lower() not in own} | headers
     return Job(
         id=item_id,
-        dialect=buffer.id,  # within which idempotency keys are unique
+        dialect=dialect_of(buffer),  # within which idempotency keys are unique
         buffer_id=buffer.id,
         lane=lane_of(NO_QUEUE, buffer.host),
         headers=merged,

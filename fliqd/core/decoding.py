@@ -105,11 +105,12 @@ def _explain(body: bytes, kind: type[D]) -> tuple[D, list[Problem]]:
     except (msgspec.DecodeError, RecursionError) as err:
         raise _not_json(err) from err  # what is wrong with a field was met before what is wrong with the text
     known = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+    strict = kind.__struct_config__.forbid_unknown_fields
     problems = []
     values = {}
     for name, text in raw.items():
         if name not in known:
-            problems.append(_unknown(name, known))
+            problems += [_unknown(name, known)] if strict else []
             continue
         try:
             values[known[name].name] = msgspec.json.decode(text, type=known[name].type)

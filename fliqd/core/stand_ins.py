@@ -15,6 +15,7 @@ FLIQ: Final = "fliq"
 BOOPER: Final = "booper"
 DISPATCHQ: Final = "dispatchq"
 QUEDUP: Final = "quedup"
+OF_FLIQS_BUFFERS: Final = "fliq."  # how the dialect of their items begins
 
 DAY_MS: Final = 86_400_000
 Headers = tuple[tuple[str, str], ...]
@@ -42,7 +43,7 @@ def headers(job: Job, body: bytes | None, *, named: frozenset[str], keys: Keys) 
 
     `named` are the names of the user's own headers in lower case.
     """
-    if job.dialect == FLIQ:
+    if job.dialect == FLIQ or job.dialect.startswith(OF_FLIQS_BUFFERS):
         return (("X-Request-ID", _request_id(job)),)
     if job.dialect == DISPATCHQ:
         key = None if job.token_id is None else keys(job.token_id)

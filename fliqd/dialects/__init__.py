@@ -1,8 +1,9 @@
 """The stand-in APIs: each speaks as another service does, over the same operations as `/v1`."""
 
 from fliqd.api.app import Services, StandIn
+from fliqd.dialects import fliq
 
 
 def stand_ins(services: Services) -> tuple[StandIn, ...]:
     """Return all of them, over the services of a daemon."""
-    return ()
+    return (*fliq.both(services),)

@@ -43,6 +43,9 @@ class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
     created_to_ms: int | None = None
     scheduled_from_ms: int | None = None
     scheduled_to_ms: int | None = None
+    # What comes after a job that is due then and has that key, where the last due come first; both or none.
+    beyond_ms: int | None = None
+    beyond_pk: int | None = None
 
 
 OrderedBy = Literal["created", "updated", "scheduled", "finished"]
@@ -374,6 +377,10 @@ class Rollups(Protocol):
 
 class Store(Protocol):
     """One daemon's view of the jobs."""
+
+    @property
+    def id(self) -> str:
+        """What tells this store from any other: 128 bits in hex, the same for life."""
 
     @property
     def schedules(self) -> Schedules:

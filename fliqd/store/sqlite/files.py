@@ -31,8 +31,8 @@ class Marker(msgspec.Struct, frozen=True):
     made_at: str
 
 
-def prepare(path: Path, marker: Path) -> None:
-    """See that `path` is a store that can be served, with the schema of this program.
+def prepare(path: Path, marker: Path) -> str:
+    """See that `path` is a store that can be served, with the schema of this program; return its id.
 
     Raises StoreUnusableError with the way out, StoreIOError where the disk refuses.
     """
@@ -74,6 +74,7 @@ def prepare(path: Path, marker: Path) -> None:
         )
     if known is None or known.path != str(path):
         write_marker(marker, Marker(store_id, str(path), today()))
+    return store_id
 
 
 def _check_header(path: Path) -> None:

@@ -59,6 +59,7 @@ FILTERS: Final = {
     "name": "AND name = :name",
     "tag": "AND pk IN (SELECT job_pk FROM job_tag WHERE tag = :tag)",
     "schedule_id": "AND schedule_id = :schedule_id",
+    "beyond_ms": "AND (scheduled_ms, pk) < (:beyond_ms, :beyond_pk)",
 }
 
 
@@ -116,11 +117,13 @@ class SqliteStore:
         readers: list[aiosqlite.Connection],
         last_pks: tuple[int, int],
         *,
+        store_id: str,
         max_bytes: int,
         new_execution_id: Callable[[], str],
         new_event_id: Callable[[], str],
         on_fatal: Callable[[FliqdError], None],
     ) -> None:
+        self.id = store_id
         self._path = path
         self._lock = lock
         self._connection = connection
@@ -168,7 +171,7 @@ class SqliteStore:
         lock.acquire()
         connections: list[aiosqlite.Connection] = []
         try:
-            await asyncio.to_thread(files.prepare, path, marker)
+            store_id = await asyncio.to_thread(files.prepare, path, marker)
             connection = await _connect(f"{path.as_uri()}?mode=rw")
             connections.append(connection)
             # WAL with FULL: a commit returns once its bytes are on disk (sqlite.org/pragma.html#pragma_synchronous).
@@ -200,6 +203,7 @@ class SqliteStore:
             connection,
             connections[1:],
             (int(found[0][0]), int(found[0][1])),
+            store_id=store_id,
             max_bytes=max_bytes,
             new_execution_id=new_execution_id,
             new_event_id=new_event_id,
