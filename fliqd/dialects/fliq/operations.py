@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any, Final
 
-from fliqd.api.openapi import REF, describe
+from fliqd.api.openapi import describe
 from fliqd.api.operations import Operation
-from fliqd.api.shapes import objects
+from fliqd.api.shapes import REF, objects
 from fliqd.dialects.fliq.documents import (
     ChannelState,
     Checkout,
