@@ -81,7 +81,17 @@ class Jobs:
 
         `raw` is JSON that a stand-in API keeps with it, to show it again.
         """
-        job = self.new(asked, self._clock.now_ms(), dialect=dialect, token_id=token_id, raw=raw)
+        now_ms = self._clock.now_ms()
+        try:
+            job = self.new(asked, now_ms, dialect=dialect, token_id=token_id, raw=raw)
+        except InvalidError as err:
+            # Asked again, a create is still the same one when its time has passed meanwhile.
+            key = asked.draft.idempotency_key
+            only_late = all(problem.field == "scheduled_at" for problem in err.problems)
+            made = await self._store.job_by_key(dialect, key, now_ms) if key and only_late else None
+            if made is None:
+                raise
+            return Created(made, replayed=True)
         return (await self._store.create_jobs([job]))[0]
 
     async def create_many(

@@ -431,6 +431,9 @@ class Store(Protocol):
     async def job_by_pk(self, pk: int) -> Job:
         """Return a job by the store's own key; raise NotFoundError."""
 
+    async def job_by_key(self, dialect: str, key: str, now_ms: int) -> Job | None:
+        """Return the job that holds an idempotency key, None if none does."""
+
     async def jobs_from(self, where: JobFilter, *, order: JobOrder, offset: int, limit: int) -> list[Job]:
         """Return up to `limit` jobs after the first `offset` of them. It takes as long as there are jobs before."""
 

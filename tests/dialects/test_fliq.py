@@ -695,6 +695,19 @@ async def test_a_key_names_the_first_job_for_good(library: Fliq, target: Target,
     assert len(target.hits) == 1
 
 
+async def test_a_key_names_its_job_when_its_time_has_passed(either: Fliq, target: Target) -> None:
+    """The same request again, an hour after the time it names; with a key that is new, it is too late."""
+    asked = {"url": target.url, "scheduled_at": NOW, "idempotency_key": "k"}
+    made = await either.create(**asked)
+    await until_ended(either, made["id"])
+    clock(either).advance(timedelta(hours=1))
+    again = await either("POST", "/jobs", asked)
+    assert (again.status, again.body["id"]) == (200, made["id"])
+    assert (await either("POST", "/jobs", asked | {"idempotency_key": "other"})).status == 400
+    assert (await either("POST", "/jobs", asked | {"max_retries": 50})).status == 400
+    assert len(target.hits) == 1
+
+
 async def test_keys_at_the_same_time_make_one_job(library: Fliq) -> None:
     asked = {"url": "http://a.example/", "scheduled_at": LATER, "idempotency_key": "k"}
     answers = await asyncio.gather(*(library("POST", "/jobs", asked) for _ in range(10)))

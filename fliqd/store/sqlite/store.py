@@ -369,6 +369,10 @@ class SqliteStore:
             raise NotFoundError("job", str(pk))
         return rows.job(found[0])
 
+    async def job_by_key(self, dialect: str, key: str, now_ms: int) -> Job | None:
+        found = await self._read("jobs_by_key", {"keys": msgspec.json.encode([(dialect, key)]).decode()})
+        return next((job for job in map(rows.job, found) if holds_key(job, now_ms)), None)
+
     async def jobs_from(self, where: JobFilter, *, order: JobOrder, offset: int, limit: int) -> list[Job]:
         values, more = _conditions(where)
         values |= {"before_pk": FIRST_ITEM_PK, "limit": limit, "offset": offset}
