@@ -214,7 +214,7 @@ class Daemon:
         self._events = Events(store, self._clock, new_ulid, kept_ms=settings.retention.events)
         services = await self._services(store, new_ulid, tokens, couriers, signing)
         self.application = application = api.build(
-            services, others := dialects.stand_ins(services), max_body=settings.server.max_body
+            services, others := dialects.stand_ins(services, settings.stand_ins), max_body=settings.server.max_body
         )
         new_request_id = request_ids(f"{chance.getrandbits(40):010x}")
         public = check_url(settings.server.public_url) if settings.server.public_url else None

@@ -284,6 +284,13 @@ class Defaults:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StandIns:
+    """[stand_ins]: the APIs in the place of other services."""
+
+    booper_dynamic_fields: bool = setting(_flag, default=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """The whole configuration, section by section."""
 
@@ -296,6 +303,7 @@ class Settings:
     signing: Signing = Signing()
     log: Log = Log()
     defaults: Defaults = Defaults()
+    stand_ins: StandIns = StandIns()
 
 
 SECTIONS: Final[dict[str, type[Any]]] = {section.name: section.default.__class__ for section in fields(Settings)}

@@ -6,11 +6,12 @@ from typing import Any, Final
 from aiohttp import web
 
 from fliqd.api.auth import CALLER
-from fliqd.api.documents import backoff_view, execution_view, masked, seconds, statuses_view, told_view, write_cursor
+from fliqd.api.documents import backoff_view, execution_view, seconds, statuses_view, told_view, write_cursor
 from fliqd.api.errors import error_document, json_response, status_of
 from fliqd.api.requests import json_body, params, path_id, take_key
 from fliqd.core.buffers import Buffer, BufferDraft, ItemDraft
 from fliqd.core.decoding import decode, decode_list, holds
+from fliqd.core.headers import masked
 from fliqd.core.model import FINAL, Job, JobStatus
 from fliqd.core.references import as_meant
 from fliqd.core.times import format_time, maybe_time

@@ -11,13 +11,14 @@ from aiohttp import web
 from fliqd.api.alerts import channel_view
 from fliqd.api.auth import require_admin
 from fliqd.api.buffers import buffer_view
-from fliqd.api.documents import job_view, masked, schedule_view
+from fliqd.api.documents import job_view, schedule_view
 from fliqd.api.errors import json_response
 from fliqd.api.queues import queue_view
 from fliqd.api.requests import json_body, params
 from fliqd.core.buffers import Buffer
 from fliqd.core.channels import Channel, shown
 from fliqd.core.decoding import decode
+from fliqd.core.headers import masked
 from fliqd.core.model import Job
 from fliqd.core.queues import Queue
 from fliqd.core.reconciling import (

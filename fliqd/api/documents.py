@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 from multidict import MultiMapping
@@ -17,6 +17,7 @@ from fliqd.core.deliveries import MOST_TRIES, Delivery, DeliveryStatus
 from fliqd.core.delivery import Timings
 from fliqd.core.describe import describe
 from fliqd.core.durations import format_duration
+from fliqd.core.headers import MASK, masked
 from fliqd.core.lifecycle import ACTIONS
 from fliqd.core.model import HELD_MS, Execution, ExecutionStatus, Job, JobStatus
 from fliqd.core.retry import Backoff
@@ -81,20 +82,9 @@ def read_cursor(text: str, kind: str = "j") -> int:
     return int(match[1])
 
 
-_SECRET_NAME: Final = re.compile(
-    r"authorization|proxy-authorization|cookie|set-cookie|.*-(?:key|token|secret)", re.IGNORECASE
-)
-MASK: Final = "***"
-
-
 def all_masked(headers: Mapping[str, str]) -> dict[str, str]:
     """Return headers without any value: those of webhooks are there to carry secrets."""
     return dict.fromkeys(headers, MASK)
-
-
-def masked(headers: Mapping[str, str]) -> dict[str, str]:
-    """Return headers without the values that are secrets, by their names."""
-    return {name: MASK if _SECRET_NAME.fullmatch(name) else value for name, value in headers.items()}
 
 
 def job_view(job: Job, *, secrets: bool = True, deduplicated: bool = False) -> dict[str, Any]:

@@ -137,7 +137,7 @@ def _in_words(error: str, raw: bytes, kind: object) -> str:
     if inner is not None:
         name, words = inner
         return f"{name}: expected {', '.join(words[:-1])} or {words[-1]}, got {_shown(raw)}"
-    if match is None:
+    if match is None or match[2] is None:
         where = error.replace(" - at `$", " at `").replace("`", '"')
         return f"{where}; got {_shown(raw)}"
     kinds = [_WORDS.get(kind, kind) for kind in match[1].split(" | ") if kind != "null"]

@@ -1,4 +1,4 @@
-"""Which headers a job may carry."""
+"""Which headers a job may carry, and which of them are secrets."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -15,6 +15,10 @@ HOP_BY_HOP: Final = frozenset(
 )  # fmt: skip
 SET_BY_FLIQD: Final = frozenset({"host", "content-length", "expect"})
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)  # RFC 9110, 5.6.2
+_SECRET_NAME: Final = re.compile(
+    r"authorization|proxy-authorization|cookie|set-cookie|.*-(?:key|token|secret)", re.IGNORECASE
+)
+MASK: Final = "***"
 # Visible characters with spaces and tabs between them (RFC 9110, 5.5); beyond ASCII they go out as UTF-8.
 _VALUE: Final = re.compile(r"(?:[^\x00-\x20\x7f-\x9f](?:[^\x00-\x08\x0a-\x1f\x7f-\x9f]*[^\x00-\x20\x7f-\x9f])?)?")
 
@@ -45,3 +49,8 @@ def check_size(field: str, pairs: Mapping[str, str]) -> Iterator[Problem]:
         yield Problem(field, f"has {len(pairs)} entries, at most {MAX_COUNT}")
     if sum(len(name) + len(value) for name, value in pairs.items()) > MAX_BYTES:
         yield Problem(field, f"has more than {MAX_BYTES // 1024} KiB")
+
+
+def masked(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return headers without the values that are secrets, by their names."""
+    return {name: MASK if _SECRET_NAME.fullmatch(name) else value for name, value in headers.items()}

@@ -3,14 +3,17 @@
 The payload of an event is that of Fliq's webhooks, with `event`; nothing is left out, what there is not is null.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
 from typing import Any, Final
 
 import msgspec
 
+from fliqd.core import booper_notices
+from fliqd.core.answers import Answer
 from fliqd.core.drafts import host_of
 from fliqd.core.model import Job, JobStatus
+from fliqd.core.stand_ins import BOOPER
 from fliqd.core.times import maybe_time
 
 S = JobStatus
@@ -33,16 +36,6 @@ class Kind(StrEnum):
 
     WEBHOOK = "webhook"
     CALLBACK = "callback"
-
-
-class Answer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """What a target answered, as much as is kept, for a job that has a callback."""
-
-    status_code: int | None
-    headers: tuple[tuple[str, str], ...]
-    body: bytes | None
-    truncated: bool
-    duration_ms: int
 
 
 class Notice(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -71,9 +64,11 @@ def notices(job: Job, answer: Answer | None = None) -> Iterator[Notice]:
     """
     event, word = EVENTS[job.status]
     if job.webhook_url is not None and event in job.webhook_events:
-        yield _notice(job, Kind.WEBHOOK, job.webhook_url, f"job.{event}", _event(job, event, word))
+        for name, payload in _told(job, event, word, answer):
+            yield _notice(job, Kind.WEBHOOK, job.webhook_url, name, payload)
     if job.callback_url is not None and job.status in (S.SUCCESS, S.FAILED):
-        yield _notice(job, Kind.CALLBACK, job.callback_url, CALLBACK, _answer(job, answer))
+        payload = booper_notices.result(job, answer) if job.dialect == BOOPER else _answer(job, answer)
+        yield _notice(job, Kind.CALLBACK, job.callback_url, CALLBACK, payload)
 
 
 def _notice(job: Job, kind: Kind, url: str, event: str, payload: dict[str, Any]) -> Notice:
@@ -87,6 +82,13 @@ def _notice(job: Job, kind: Kind, url: str, event: str, payload: dict[str, Any])
         has_references=job.has_references,
         body=_encode(payload),
     )
+
+
+def _told(job: Job, event: str, word: str, answer: Answer | None) -> Iterable[tuple[str, dict[str, Any]]]:
+    """Return the events that a webhook gets, with their payloads: one, but for Booper's jobs."""
+    if job.dialect == BOOPER:
+        return booper_notices.events(job, answer)
+    return ((f"job.{event}", _event(job, event, word)),)
 
 
 def _event(job: Job, event: str, word: str) -> dict[str, Any]:
@@ -108,21 +110,8 @@ def _answer(job: Job, answer: Answer | None) -> dict[str, Any]:
         "id": job.id,
         "status": None if answer is None else answer.status_code,
         "headers": {} if answer is None else dict(answer.headers),
-        "body": None if answer is None or answer.body is None else _content(answer),
+        "body": None if answer is None else answer.content,
         "truncated": answer is not None and answer.truncated,
         "duration_ms": None if answer is None else answer.duration_ms,
         "error": job.last_error,
     }
-
-
-def _content(answer: Answer) -> object:
-    """Return a body as JSON where it is JSON and whole, else as a text."""
-    body = answer.body or b""
-    kind = next((value for name, value in answer.headers if name.lower() == "content-type"), "")
-    if "json" in kind.lower() and not answer.truncated:
-        try:
-            msgspec.json.decode(body)
-            return msgspec.Raw(body)
-        except (ValueError, msgspec.DecodeError, RecursionError):  # ValueError: it is no UTF-8
-            pass
-    return body.decode("utf-8", "replace")

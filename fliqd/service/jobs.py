@@ -191,9 +191,12 @@ class Jobs:
         """Return the attempts at a job, newest first."""
         return await self._store.executions(job_id)
 
-    async def attempts(self, job: Job | None, *, offset: int, limit: int) -> Sequence[Execution]:
-        """Return attempts from a place on, at one job or at all of them, the newest job's first."""
-        return await self._store.executions_from(None if job is None else job.pk, offset=offset, limit=limit)
+    async def attempts(
+        self, job: Job | None, *, offset: int, limit: int, newest_first: bool = True
+    ) -> Sequence[Execution]:
+        """Return attempts from a place on, at one job or at all of them, by job and number."""
+        pk = None if job is None else job.pk
+        return await self._store.executions_from(pk, offset=offset, limit=limit, newest_first=newest_first)
 
     async def why(self, job_id: str) -> tuple[Job, Sequence[Reason]]:
         """Say what a job waits for, most telling first; nothing for one that has ended."""

@@ -32,7 +32,7 @@ from fliqd.core.schedule_drafts import (
 )
 from fliqd.core.stand_ins import NATIVE
 from fliqd.errors import ConflictError, InvalidError, Problem
-from fliqd.store.base import ScheduleFilter, Schedules, Step
+from fliqd.store.base import Created, ScheduleFilter, Schedules, Step
 
 TRIES: Final = 10  # a schedule may come due while it is being changed, not ten times
 
@@ -66,34 +66,39 @@ class ScheduleService:
 
         `raw` is JSON that a stand-in API keeps with it, to show it again.
         """
-        schedule = self._new_with_runs(asked, dialect=dialect, token_id=token_id, raw=raw)
+        schedule = self._new_with_runs(asked, self._clock.now_ms(), dialect=dialect, token_id=token_id, raw=raw)
         return await self._store.create(schedule)
 
     async def create_with_job(
-        self, asked: AskedSchedule, *, dialect: str, token_id: str | None = None, raw: bytes | None = None
-    ) -> tuple[Schedule, Job]:
-        """Do so, and make the job of its first due time ahead, in the same transaction; that time may be now."""
-        schedule = self._new_with_runs(asked, dialect=dialect, token_id=token_id, raw=raw)
-        timing, now_ms = timing_of(schedule), schedule.created_ms
-        slot_ms = timing.next_after(now_ms - 1)
+        self,
+        asked: AskedSchedule,
+        *,
+        now_ms: int,
+        dialect: str,
+        token_id: str | None = None,
+        raw: bytes | None = None,
+        idempotency_key: str | None = None,
+    ) -> Created:
+        """Do so, and make the job of its first due time ahead, in the same transaction; return that job.
+
+        `now_ms` is the instant that the draft's times were reckoned from: an interval may begin with it, at once.
+        Where the key is held, neither is made, and the job that holds it comes back.
+        """
+        schedule = self._new_with_runs(asked, now_ms, dialect=dialect, token_id=token_id, raw=raw)
+        slot_ms = timing_of(schedule).next_after(now_ms if schedule.every_ms is None else now_ms - 1)
         if slot_ms is None:
             raise InvalidError([Problem("ends_at", "no run comes before it")])
-        job = job_of(
-            schedule,
-            job_id=f"job_{self._new_ulid()}",
-            slot_ms=slot_ms,
-            due_ms=run_ms(schedule, slot_ms),
-            now_ms=now_ms,
-        )
+        due_ms = run_ms(schedule, slot_ms)
+        job = job_of(schedule, job_id=f"job_{self._new_ulid()}", slot_ms=slot_ms, due_ms=due_ms, now_ms=now_ms)
         moved = msgspec.structs.replace(schedule, cursor_ms=slot_ms, run_count=1)
-        created = await self._store.create(msgspec.structs.replace(moved, next_run_ms=next_run_ms(moved)), job)
-        # What was made in its transaction is read again for the key that the store has given it.
-        return created, (await self._store.jobs([job.id]))[0]
+        return await self._store.create_with_job(
+            msgspec.structs.replace(moved, next_run_ms=next_run_ms(moved)),
+            msgspec.structs.replace(job, idempotency_key=idempotency_key),
+        )
 
     def _new_with_runs(
-        self, asked: AskedSchedule, *, dialect: str, token_id: str | None, raw: bytes | None
+        self, asked: AskedSchedule, now_ms: int, *, dialect: str, token_id: str | None, raw: bytes | None
     ) -> Schedule:
-        now_ms = self._clock.now_ms()
         schedule = self.new(asked, now_ms)
         problems = list(has_runs(schedule, now_ms))
         if problems:

@@ -35,6 +35,8 @@ class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
     """Which jobs a list shows; None leaves a condition out. Times are inclusive `…_from`, exclusive `…_to`."""
 
     status: JobStatus | None = None
+    waiting: bool | None = None  # for their time, a retry or somebody
+    retrying: bool | None = None
     queue: str | None = None
     name: str | None = None
     tag: str | None = None
@@ -48,7 +50,7 @@ class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
     beyond_pk: int | None = None
 
 
-OrderedBy = Literal["created", "updated", "scheduled", "finished"]
+OrderedBy = Literal["created", "updated", "scheduled", "started", "finished"]
 
 
 class JobOrder(NamedTuple):
@@ -260,8 +262,14 @@ class Schedules(Protocol):
     def on_due(self, listener: Callable[[Sequence[DueEntry]], None]) -> None:
         """Have `listener` told, after each commit, of every schedule whose next run has changed."""
 
-    async def create(self, schedule: Schedule, first: Job | None = None) -> Schedule:
-        """Add a schedule, with its first job where that is made ahead; raise ConflictError (`name_taken`)."""
+    async def create(self, schedule: Schedule) -> Schedule:
+        """Add a schedule; raise ConflictError (`name_taken`)."""
+
+    async def create_with_job(self, schedule: Schedule, first: Job) -> Created:
+        """Add a schedule and its first job, made ahead; raise ConflictError (`name_taken`).
+
+        Where the idempotency key of the job is held, neither is added, and the job that holds it comes back.
+        """
 
     async def get(self, schedule_id: str, *, deleted_too: bool = False) -> Schedule:
         """Return a schedule; raise NotFoundError. `last_status` is that of its last job right now."""
@@ -440,8 +448,10 @@ class Store(Protocol):
     async def count_jobs(self, where: JobFilter) -> int:
         """Return how many jobs there are."""
 
-    async def executions_from(self, job_pk: int | None, *, offset: int, limit: int) -> list[Execution]:
-        """Return up to `limit` attempts after the first `offset`, at one job or at all, the newest job's first."""
+    async def executions_from(
+        self, job_pk: int | None, *, offset: int, limit: int, newest_first: bool = True
+    ) -> list[Execution]:
+        """Return up to `limit` attempts after the first `offset`, at one job or at all, by job and number."""
 
     async def jobs(self, where: JobFilter, *, before_pk: int | None, limit: int) -> Page:
         """Return up to `limit` jobs, newest first, created before the one with `before_pk`.

@@ -18,6 +18,7 @@ STAND_INS = (FLIQ, BOOPER, DISPATCHQ, QUEDUP)  # their documents are their own
 
 
 def routes(app: web.Application) -> set[tuple[str, str]]:
+    """Return the routes of the native API."""
     found = {(route.method, route.resource.canonical) for route in app.router.routes() if route.resource is not None}
     native = {(method, path) for method, path in found if path.split("/")[1] not in STAND_INS}
     return {(method, path.removeprefix("/v1")) for method, path in native if method != "HEAD"}

@@ -26,6 +26,8 @@ from fliqd.store.base import (
     Counts,
     Finish,
     JobFilter,
+    JobOrder,
+    OrderedBy,
     QueueCounts,
     Reconciliation,
     Recorded,
@@ -154,15 +156,17 @@ async def test_lists_are_newest_first_and_stay_right_while_jobs_come(store: Stor
 @pytest.mark.parametrize(
     ("where", "numbers"),
     [
-        (JobFilter(), [4, 3, 2, 1]),
+        (JobFilter(), [6, 5, 4, 3, 2, 1]),
         (JobFilter(status=S.CANCELLED), [1]),
-        (JobFilter(status=S.SCHEDULED), [4, 3, 2]),
+        (JobFilter(status=S.SCHEDULED), [5, 4, 3, 2]),
+        (JobFilter(waiting=True), [6, 5, 4, 3, 2]),
+        (JobFilter(retrying=True), [5]),
         (JobFilter(queue="mail"), [2]),
         (JobFilter(name="n"), [3]),
         (JobFilter(tag="x"), [4, 2]),
         (JobFilter(tag="x", queue="mail"), [2]),
-        (JobFilter(scheduled_from_ms=NOW + 10), [4, 3]),
-        (JobFilter(scheduled_to_ms=NOW + 10), [2, 1]),
+        (JobFilter(scheduled_from_ms=NOW + 10), [6, 4, 3]),
+        (JobFilter(scheduled_to_ms=NOW + 10), [5, 2, 1]),
         (JobFilter(created_to_ms=NOW), []),
     ],
 )
@@ -173,10 +177,57 @@ async def test_filters(store: Store, where: JobFilter, numbers: list[int]) -> No
         a_job(2, queue="mail", tags=("x",)),
         a_job(3, NOW + 10, name="n", tags=("y",)),
         a_job(4, NOW + 20, tags=("x", "y")),
+        a_job(5),
+        a_job(6, NOW + 20, status=S.AWAITING_APPROVAL, next_attempt_ms=None),
     )
     await store.change_job(a_job(1).id, lambda job: lifecycle.cancel(job, NOW))
+    [running] = await claim(store, [await store.job(a_job(5).id)])
+    await store.finish(the_end(running, S.SCHEDULED, NOW + 5))
     found = (await store.jobs(where, before_pk=None, limit=9)).jobs
     assert [int(job.id[4:]) for job in found] == numbers
+    assert await store.jobs_from(where, order=JobOrder(), offset=0, limit=9) == found
+    assert await store.count_jobs(where) == len(found)
+
+
+@pytest.mark.parametrize(
+    ("by", "numbers"),
+    [
+        ("created", [1, 2, 3]),
+        ("scheduled", [3, 2, 1]),
+        ("updated", [3, 1, 2]),
+        ("started", [3, 1, 2]),
+        ("finished", [3, 1, 2]),
+    ],
+)
+async def test_orders(store: Store, by: OrderedBy, numbers: list[int]) -> None:
+    """What has never started or ended comes before all that has."""
+    jobs = await add(store, a_job(1, NOW + 3), a_job(2, NOW + 2), a_job(3, NOW))
+    for number, now_ms in ((1, NOW + 4), (2, NOW + 5)):
+        [running] = await claim(store, [jobs[number - 1]], now_ms)
+        await store.finish(msgspec.structs.replace(the_end(running), started_ms=now_ms, finished_ms=now_ms))
+    for newest_first, expected in ((False, numbers), (True, numbers[::-1])):
+        order = JobOrder(by, newest_first)
+        found = await store.jobs_from(JobFilter(), order=order, offset=0, limit=9)
+        assert [int(job.id[4:]) for job in found] == expected
+        assert await store.jobs_from(JobFilter(), order=order, offset=1, limit=1) == found[1:2]
+
+
+async def test_attempts_from_a_place_on(store: Store) -> None:
+    jobs = await add(store, a_job(1, max_retries=1), a_job(2))
+    first, second = await claim(store, jobs)
+    await store.finish(the_end(first, S.SCHEDULED, NOW + 1))
+    await store.finish(the_end(second))
+    await claim(store, jobs[:1], NOW + 1)
+
+    async def numbers(job_pk: int | None, offset: int = 0, limit: int = 9, **more: bool) -> list[tuple[int, int]]:
+        found = await store.executions_from(job_pk, offset=offset, limit=limit, **more)
+        return [(one.job_pk, one.attempt_num) for one in found]
+
+    newest_first = [(second.pk, 1), (first.pk, 2), (first.pk, 1)]
+    assert await numbers(None) == newest_first
+    assert await numbers(None, newest_first=False) == newest_first[::-1]
+    assert await numbers(None, 1, 1) == newest_first[1:2]
+    assert await numbers(first.pk) == newest_first[1:]
 
 
 async def test_a_claim_opens_an_attempt_once(store: Store) -> None:
@@ -525,6 +576,25 @@ async def test_a_schedule_comes_back_as_it_was_given(store: Store) -> None:
     assert await store.schedules.by_pk([made.pk, made.pk + 1]) == [made]
     with pytest.raises(NotFoundError):
         await store.schedules.get(a_schedule(2).id)
+
+
+async def test_a_schedule_and_its_first_job_come_together_or_not_at_all(store: Store) -> None:
+    told: list[DueEntry] = []
+    store.on_due(told.extend)
+    schedule = a_schedule(1, cursor_ms=NOW + 5, next_run_ms=NOW + 5 + MINUTE, run_count=1)
+    keyed = {"idempotency_key": "k", "schedule_id": schedule.id, "slot_ms": NOW + 5}
+    made = await store.schedules.create_with_job(schedule, a_job(1, NOW + 5, **keyed))
+    assert (made.replayed, made.job) == (False, await store.job(a_job(1).id))
+    assert [(entry.due_ms, entry.pk) for entry in told] == [(NOW + 5, made.job.pk)]
+    assert (await store.schedules.get(schedule.id)).last_run_ms == NOW + 5
+    with pytest.raises(ConflictError):
+        await store.schedules.create_with_job(a_schedule(2, name="s1"), a_job(2))
+    again = await store.schedules.create_with_job(a_schedule(3), a_job(3, idempotency_key="k"))
+    assert (again.replayed, again.job) == (True, made.job)
+    for number in (2, 3):
+        with pytest.raises(NotFoundError):
+            await store.job(a_job(number).id)
+    assert [one.id for one in await store.schedules.all()] == [schedule.id]
 
 
 async def test_names_are_unique_while_their_owners_live(store: Store) -> None:

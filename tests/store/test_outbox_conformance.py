@@ -122,6 +122,25 @@ async def test_a_start_that_was_taken_back_is_not_told(store: Store) -> None:
     assert await events(store, job) == []
 
 
+async def test_booper_is_told_more_and_in_order(store: Store) -> None:
+    """A start is two events of its own, which are taken back together; an end may be three."""
+    [job] = await add(store, told(1, dialect="booper", max_retries=1))
+    await store.unclaim(await claim(store, [job]), NOW)
+    assert await events(store, job) == []
+    [running] = await claim(store, [job])
+    await store.finish(msgspec.structs.replace(the_end(running, S.SCHEDULED, NOW + 5), status_code=None))
+    await claim(store, [job], NOW + 5)
+    await store.recover(now_ms=NOW + 6, reason="it died")
+    begun, failed = ["job.started", "job.request"], "job.error"
+    assert await events(store, job) == [*begun, failed, *begun, failed]
+    [running] = await claim(store, [job], NOW + 7)
+    await store.finish(the_end(running, S.FAILED))
+    found = await written(store, job)
+    assert [event for event, _ in found[6:]] == [*begun, "job.response", failed, "job.finished"]
+    assert found[5][1]["payload"] == {"attempt": 2, "message": "interrupted: it died"}
+    assert {(payload["job_id"], payload["event"]) for _, payload in found} == {(job.pk, event) for event, _ in found}
+
+
 async def test_the_answer_of_the_target_goes_to_the_callback(store: Store) -> None:
     [good, gone] = await add(store, *(a_job(number, callback_url="http://c/") for number in (1, 2)))
     [running] = await claim(store, [good])

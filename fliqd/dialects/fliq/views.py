@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from fliqd.api.documents import all_masked, delivery_view, masked, seconds
+from fliqd.api.documents import all_masked, delivery_view, seconds
 from fliqd.core.buffers import Buffer
 from fliqd.core.channels import Channel, shown
 from fliqd.core.deliveries import Delivery, DeliveryStatus
+from fliqd.core.headers import masked
 from fliqd.core.model import FINAL, HELD_MS, Execution, ExecutionStatus, Job
 from fliqd.core.rollups import Summary
 from fliqd.core.schedule import Schedule

@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from fliqd.core.answers import Answer
 from fliqd.core.deliveries import Delivery, DeliveryStatus, Tried
 from fliqd.core.due_heap import DueEntry
 from fliqd.core.model import HELD_MS, Job, JobStatus
-from fliqd.core.notices import Answer, notices, wants
+from fliqd.core.notices import notices, wants
 from fliqd.store.base import DeliveryFilter
 from fliqd.store.sqlite import rows
 from fliqd.store.sqlite.writer import Transaction, Writer

@@ -82,11 +82,11 @@ SELECT * FROM job
                LIMIT :limit OFFSET :offset)
  /* order */;
 
--- name: executions_newest_first
+-- name: executions_in_order
 -- Attempts at jobs, or at one of them, by job and number.
 SELECT execution.* FROM execution
  WHERE job_pk < :before_pk AND (:job_pk IS NULL OR job_pk = :job_pk)
- ORDER BY job_pk DESC, attempt_num DESC
+ /* order */
  LIMIT :limit OFFSET :offset;
 
 -- name: jobs_newest_first

@@ -6,6 +6,7 @@ from typing import Any, Final, ParamSpec, TypeVar
 
 import msgspec
 
+from fliqd.core.answers import Answer
 from fliqd.core.buffers import Buffer
 from fliqd.core.channels import Channel, ChannelType
 from fliqd.core.deliveries import Delivery, DeliveryStatus
@@ -13,7 +14,7 @@ from fliqd.core.delivery import ErrorCode, Timings
 from fliqd.core.due_heap import DueEntry
 from fliqd.core.incidents import Incident
 from fliqd.core.model import ENDS, HELD_MS, Dynamic, Execution, ExecutionStatus, Job, JobStatus, OnInterrupt, Source
-from fliqd.core.notices import Answer, Kind, Notice
+from fliqd.core.notices import Kind, Notice
 from fliqd.core.occurrences import Gap, Overlap
 from fliqd.core.queues import Queue
 from fliqd.core.retry import Backoff

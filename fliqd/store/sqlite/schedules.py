@@ -1,7 +1,7 @@
 """The part of the store contract that is about schedules, kept by the same writer and readers."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -14,7 +14,7 @@ from fliqd.core.model import HELD_MS, Job, JobStatus
 from fliqd.core.reconciling import DeclaredJob
 from fliqd.core.schedule import Missed, Schedule, ScheduleStatus, WhileRunning
 from fliqd.errors import ConflictError, NotFoundError
-from fliqd.store.base import Reconciliation, ScheduleFilter, Step
+from fliqd.store.base import Created, Reconciliation, ScheduleFilter, Step
 from fliqd.store.sqlite import buffers, rows
 from fliqd.store.sqlite.alerts import SqliteAlerts
 from fliqd.store.sqlite.news import tell_jobs, tell_missed
@@ -46,6 +46,7 @@ class SqliteSchedules:
         writer: Writer,
         read: Read,
         *,
+        known: Callable[[Transaction, Sequence[Job]], Mapping[tuple[str, str | None], Job]],
         insert: Callable[[Transaction, Sequence[Job]], Sequence[int]],
         replace: Callable[[Transaction, Job, Job], bool],
         ended: Callable[[Transaction, Sequence[Ended]], None],
@@ -53,6 +54,7 @@ class SqliteSchedules:
     ) -> None:
         self._writer = writer
         self._read = read
+        self._known = known
         self._insert = insert
         self._replace = replace
         self._ended = ended
@@ -120,18 +122,27 @@ class SqliteSchedules:
 
     # Writing
 
-    async def create(self, schedule: Schedule, first: Job | None = None) -> Schedule:
-        return await self._writer.write(self._create, (schedule, first))
+    async def create(self, schedule: Schedule) -> Schedule:
+        return await self._writer.write(self._create, schedule)
 
-    def _create(self, tx: Transaction, wanted: list[tuple[Schedule, Job | None]]) -> list[Schedule | Exception]:
-        made = []
-        for schedule, first in wanted:
-            created = self._create_one(tx, schedule)
-            made.append(created)
-            if first is not None and isinstance(created, Schedule):
-                [pk] = self._insert(tx, [first])
-                tx.each("schedule_made", [(pk, first.scheduled_ms, created.pk)])
-        return made
+    def _create(self, tx: Transaction, wanted: list[Schedule]) -> list[Schedule | Exception]:
+        return [self._create_one(tx, schedule) for schedule in wanted]
+
+    async def create_with_job(self, schedule: Schedule, first: Job) -> Created:
+        return await self._writer.write(self._create_with_job, (schedule, first), rows=2)
+
+    def _create_with_job(self, tx: Transaction, wanted: list[tuple[Schedule, Job]]) -> list[Created | Exception]:
+        return [self._create_both(tx, schedule, first) for schedule, first in wanted]
+
+    def _create_both(self, tx: Transaction, schedule: Schedule, first: Job) -> Created | Exception:
+        if first.idempotency_key and (held := self._known(tx, [first])):
+            return Created(held[first.dialect, first.idempotency_key], replayed=True)
+        created = self._create_one(tx, schedule)
+        if isinstance(created, Exception):
+            return created
+        [pk] = self._insert(tx, [first])
+        tx.each("schedule_made", [(pk, first.scheduled_ms, created.pk)])
+        return Created(msgspec.structs.replace(first, pk=pk), replayed=False)
 
     def _create_one(self, tx: Transaction, schedule: Schedule) -> Schedule | Exception:
         if (taken := _name_taken(tx, schedule)) is not None:

@@ -55,6 +55,8 @@ SYNCHRONOUS: Final = {"full": "FULL", "normal": "NORMAL"}
 # The conditions a list may carry, with the index that serves each.
 FILTERS: Final = {
     "status": "AND status = :status",
+    "waiting": "AND status IN ('scheduled', 'awaiting_approval')",
+    "retrying": "AND status = 'scheduled' AND executions > 0",
     "queue": "AND queue = :queue",
     "name": "AND name = :name",
     "tag": "AND pk IN (SELECT job_pk FROM job_tag WHERE tag = :tag)",
@@ -67,6 +69,7 @@ ORDERED_BY: Final[Mapping[OrderedBy, str]] = {
     "created": "pk",
     "updated": "updated_ms",
     "scheduled": "scheduled_ms",
+    "started": "started_ms",
     "finished": "finished_ms",
 }
 ORDERS: Final = {
@@ -144,7 +147,13 @@ class SqliteStore:
         self.outbox = SqliteOutbox(self._writer, self._read, new_event_id)
         self.alerts = SqliteAlerts(self._writer, self._read)
         self.schedules = SqliteSchedules(
-            self._writer, self._read, insert=self._insert, replace=self._replace, ended=self._ended, alerts=self.alerts
+            self._writer,
+            self._read,
+            known=self._known,
+            insert=self._insert,
+            replace=self._replace,
+            ended=self._ended,
+            alerts=self.alerts,
         )
         self.buffers = SqliteBuffers(self._writer, self._read, insert=self._insert, has_room=self._has_room)
         self.rollups = SqliteRollups(self._writer, self._read)
@@ -384,9 +393,13 @@ class SqliteStore:
         found = await self._read("jobs_counted", values | {"before_pk": FIRST_ITEM_PK}, more)
         return int(found[0][0])
 
-    async def executions_from(self, job_pk: int | None, *, offset: int, limit: int) -> list[Execution]:
+    async def executions_from(
+        self, job_pk: int | None, *, offset: int, limit: int, newest_first: bool = True
+    ) -> list[Execution]:
         values = {"job_pk": job_pk, "before_pk": FIRST_ITEM_PK, "offset": offset, "limit": limit}
-        return [rows.execution(row) for row in await self._read("executions_newest_first", values)]
+        way = "DESC" if newest_first else "ASC"
+        found = await self._read("executions_in_order", values, order=f"ORDER BY job_pk {way}, attempt_num {way}")
+        return [rows.execution(row) for row in found]
 
     async def jobs(self, where: JobFilter, *, before_pk: int | None, limit: int) -> Page:
         values, more = _conditions(where)
