@@ -3,14 +3,16 @@
 The payload of an event is that of Fliq's webhooks, with `event`; nothing is left out, what there is not is null.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
 from typing import Any, Final
 
 import msgspec
 
+from fliqd.core import dispatchq_notices
 from fliqd.core.drafts import host_of
 from fliqd.core.model import Job, JobStatus
+from fliqd.core.stand_ins import DISPATCHQ
 from fliqd.core.times import maybe_time
 
 S = JobStatus
@@ -72,7 +74,11 @@ def notices(job: Job, answer: Answer | None = None) -> Iterator[Notice]:
     event, word = EVENTS[job.status]
     if job.webhook_url is not None and event in job.webhook_events:
         yield _notice(job, Kind.WEBHOOK, job.webhook_url, f"job.{event}", _event(job, event, word))
-    if job.callback_url is not None and job.status in (S.SUCCESS, S.FAILED):
+    if job.callback_url is not None and job.dialect == DISPATCHQ:
+        if job.status in dispatchq_notices.TOLD:
+            notice = _notice(job, Kind.CALLBACK, job.callback_url, CALLBACK, _dispatchq(job, answer))
+            yield msgspec.structs.replace(notice, signed_for=job.token_id)
+    elif job.callback_url is not None and job.status in (S.SUCCESS, S.FAILED):
         yield _notice(job, Kind.CALLBACK, job.callback_url, CALLBACK, _answer(job, answer))
 
 
@@ -108,18 +114,26 @@ def _answer(job: Job, answer: Answer | None) -> dict[str, Any]:
         "id": job.id,
         "status": None if answer is None else answer.status_code,
         "headers": {} if answer is None else dict(answer.headers),
-        "body": None if answer is None or answer.body is None else _content(answer),
+        "body": None if answer is None else content(answer.headers, answer.body, truncated=answer.truncated),
         "truncated": answer is not None and answer.truncated,
         "duration_ms": None if answer is None else answer.duration_ms,
         "error": job.last_error,
     }
 
 
-def _content(answer: Answer) -> object:
-    """Return a body as JSON where it is JSON and whole, else as a text."""
-    body = answer.body or b""
-    kind = next((value for name, value in answer.headers if name.lower() == "content-type"), "")
-    if "json" in kind.lower() and not answer.truncated:
+def _dispatchq(job: Job, answer: Answer | None) -> dict[str, Any]:
+    if answer is None:
+        return dispatchq_notices.callback(job, response_body=None, duration_ms=None)
+    body = content(answer.headers, answer.body, truncated=answer.truncated)
+    return dispatchq_notices.callback(job, response_body=body, duration_ms=answer.duration_ms)
+
+
+def content(headers: Iterable[tuple[str, str]], body: bytes | None, *, truncated: bool) -> object:
+    """Return the body of an answer as JSON where it is JSON and whole, else as a text; None where there is none."""
+    if body is None:
+        return None
+    kind = next((value for name, value in headers if name.lower() == "content-type"), "")
+    if "json" in kind.lower() and not truncated:
         try:
             msgspec.json.decode(body)
             return msgspec.Raw(body)
