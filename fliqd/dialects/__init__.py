@@ -2,9 +2,10 @@
 
 from fliqd.api.app import Services, StandIn
 from fliqd.dialects import fliq
+from fliqd.dialects.dispatchq import DispatchQ
 from fliqd.dialects.quedup import QuedUp
 
 
 def stand_ins(services: Services) -> tuple[StandIn, ...]:
     """Return all of them, over the services of a daemon."""
-    return (*fliq.both(services), QuedUp(services))
+    return (*fliq.both(services), DispatchQ(services), QuedUp(services))
