@@ -1,5 +1,6 @@
 """What a target answered, as others are told of it."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -16,11 +17,16 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     @property
     def content(self) -> Any:
-        """The body: as JSON where the headers say that it is, and it is and is whole, else as a text."""
-        if self.body is None:
-            return None
-        kind = next((value for name, value in self.headers if name.lower() == "content-type"), "")
-        return as_json(self.body) if "json" in kind.lower() and not self.truncated else as_text(self.body)
+        """The body, as `content` has it."""
+        return content(self.headers, self.body, truncated=self.truncated)
+
+
+def content(headers: Iterable[tuple[str, str]], body: bytes | None, *, truncated: bool) -> Any:
+    """Return a body: as JSON where the headers say that it is, and it is and is whole, else as a text."""
+    if body is None:
+        return None
+    kind = next((value for name, value in headers if name.lower() == "content-type"), "")
+    return as_json(body) if "json" in kind.lower() and not truncated else as_text(body)
 
 
 def as_json(body: bytes) -> Any:
