@@ -26,7 +26,10 @@ class DiskWatch:
             self._alerts.clear(STORE, "disk")
         elif not self._alerts.is_open(STORE, "disk"):
             self._alerts.raise_(STORE, "disk", {"problem": blocked})
-        free, size = room_at(self._place)
+        try:
+            free, size = room_at(self._place)
+        except OSError:
+            return  # what that means for the store, its writes will tell
         little = min(size // SHARE, LITTLE)
         if free >= AGAIN * little:
             self._alerts.clear(DISK, str(self._place))

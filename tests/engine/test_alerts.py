@@ -304,6 +304,15 @@ async def test_a_disk_that_runs_full_is_told_before_it_is(
     assert (await told(channel, 3))[2]["event"] == "disk_low"
 
 
+async def test_a_disk_that_does_not_say_how_much_room_it_has_ends_nothing(
+    fliqd: RunningDaemon, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert fliqd.daemon is not None
+    monkeypatch.setattr(fliqd.daemon._disk, "_place", tmp_path / "gone")  # noqa: SLF001 -- as when it is unmounted
+    await fliqd.daemon.beat()
+    assert (await fliqd("GET", "/readyz")).status == 200
+
+
 def test_the_room_on_a_disk_is_what_we_may_use(tmp_path: Path) -> None:
     free, size = disk.room_at(tmp_path)
     assert 0 <= free <= size
