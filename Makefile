@@ -9,8 +9,8 @@ unexport PIP_FIND_LINKS PIP_EXTRA_INDEX_URL
 run: .venv/runtime  ## set up, then run the daemon on its embedded store
 	$(BIN)/fliqd serve
 
-test: .venv/dev  ## set up, then run all the tests
-	$(BIN)/python -m pytest
+test: .venv/dev  ## set up, then run all the tests, one process a core
+	$(BIN)/python -m pytest -n auto --maxprocesses 4
 
 lint: .venv/dev  ## ruff and mypy, as CI runs them
 	$(BIN)/ruff check
