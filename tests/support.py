@@ -308,8 +308,9 @@ class FliqdProcess(Api):
         """Wait until it is ready, or has ended."""
         ready = asyncio.create_task(self._ready.wait())
         assert self._reader is not None
-        done, _ = await asyncio.wait((ready, self._reader), timeout=PATIENCE_S, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait((ready, self._reader), timeout=PATIENCE_S * 6, return_when=asyncio.FIRST_COMPLETED)
         ready.cancel()
+        assert done, self.said
         return ready in done
 
     async def _read(self) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -228,6 +229,27 @@ async def test_a_copy_set_aside_is_named_with_the_way_back(path: Path, monkeypat
     Path(copy).unlink()
     with pytest.raises(StoreUnusableError, match="`fliqd restore` and a backup from before the upgrade"):
         await open_sqlite(path, [])
+
+
+async def test_a_store_that_fails_to_open_leaves_no_thread(path: Path) -> None:
+    """A process that has one hangs when it should end."""
+    with sqlite3.connect(path) as plain:
+        plain.execute("INSERT INTO channel VALUES (1, 'alt_1', NULL, 'smoke', 'http://a/', 0, 1, 'api', 0, 0)")
+    plain.close()
+    before = set(threading.enumerate())
+    with pytest.raises(StoreUnusableError, match=r"a row is no channel"):
+        await open_sqlite(path, [])
+    assert [thread for thread in threading.enumerate() if thread not in before and not thread.daemon] == []
+
+
+async def test_a_table_that_lacks_a_column_is_a_damage(path: Path) -> None:
+    with sqlite3.connect(path) as plain:
+        plain.execute("ALTER TABLE token RENAME COLUMN last_used_ms TO mast_used_ms")
+    plain.close()
+    store = await open_sqlite(path, [])
+    with pytest.raises(StoreUnusableError, match=r"is damaged: no such column.*fliqd restore"):
+        await store.tokens()
+    await store.close()
 
 
 @pytest.mark.parametrize(

@@ -222,7 +222,11 @@ class SqliteStore:
             new_event_id=new_event_id,
             on_fatal=on_fatal,
         )
-        await store.alerts.load()
+        try:
+            await store.alerts.load()
+        except BaseException:
+            await store.close()  # a thread of a connection that is left open keeps the process, which hangs
+            raise
         return store
 
     def on_due(self, listener: Callable[[Sequence[DueEntry]], None]) -> None:

@@ -32,7 +32,8 @@ GATHER_S: Final = 0.003
 ROWS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000)
 TOOK_S: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 DAMAGED: Final = frozenset({"SQLITE_CORRUPT", "SQLITE_NOTADB"})
-NO_TEXT: Final = "Could not decode to UTF-8"  # what Python says of a text that is none
+# What SQLite and Python say of texts and of a schema that are none any more; our own are always right.
+SPOILT: Final = ("Could not decode to UTF-8", "no such column", "no such table", "malformed JSON")
 LATER: Final = frozenset({"SQLITE_BUSY", "SQLITE_LOCKED"})
 
 
@@ -313,7 +314,7 @@ def _meaning(err: Exception) -> Exception:
         return UnavailableError("the disk is full: nothing was written; free some space and try again", "disk_full", 10)
     if name in LATER or name.startswith(("SQLITE_BUSY_", "SQLITE_LOCKED_")):
         return UnavailableError("another program keeps the store locked; try again", "store_locked", 1)
-    if name in DAMAGED or name.startswith("SQLITE_CORRUPT_") or str(err).startswith(NO_TEXT):
+    if name in DAMAGED or name.startswith("SQLITE_CORRUPT_") or str(err).startswith(SPOILT):
         return StoreUnusableError(
             f"the store is damaged: {err}, or the disk could not read it. Put back a backup (`fliqd restore FILE`)"
         )
