@@ -15,8 +15,12 @@ HOP_BY_HOP: Final = frozenset(
 )  # fmt: skip
 SET_BY_FLIQD: Final = frozenset({"host", "content-length", "expect"})
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)  # RFC 9110, 5.6.2
-# Visible characters with spaces and tabs between them (RFC 9110, 5.5); beyond ASCII they go out as UTF-8.
-_VALUE: Final = re.compile(r"(?:[^\x00-\x20\x7f-\x9f](?:[^\x00-\x08\x0a-\x1f\x7f-\x9f]*[^\x00-\x20\x7f-\x9f])?)?")
+# Visible characters with spaces and tabs between them (RFC 9110, 5.5); beyond ASCII they go out as UTF-8, so none is
+# half a surrogate pair.
+_VALUE: Final = re.compile(
+    r"(?:[^\x00-\x20\x7f-\x9f\ud800-\udfff]"
+    r"(?:[^\x00-\x08\x0a-\x1f\x7f-\x9f\ud800-\udfff]*[^\x00-\x20\x7f-\x9f\ud800-\udfff])?)?"
+)
 
 
 def check_headers(field: str, headers: Mapping[str, str]) -> Iterator[Problem]:
@@ -35,7 +39,7 @@ def check_headers(field: str, headers: Mapping[str, str]) -> Iterator[Problem]:
         elif lower in seen:
             yield Problem(where, f"comes twice, also as {seen[lower]}: names differ only in case")
         elif not _VALUE.fullmatch(value):
-            yield Problem(where, "has a control character, or white space at an end")
+            yield Problem(where, "has a control character, half a character, or white space at an end")
         seen[lower] = name
 
 
