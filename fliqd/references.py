@@ -18,6 +18,10 @@ def lookup_in(env: Mapping[str, str]) -> Lookup:
             return _content(Path(name))
         if name not in env:
             raise ValueError(f"the environment has no {name}")
+        try:
+            env[name].encode()
+        except UnicodeEncodeError as err:
+            raise ValueError(f"{name} in the environment is not UTF-8") from err
         return env[name]
 
     return lookup

@@ -19,8 +19,12 @@ _SECRET_NAME: Final = re.compile(
     r"authorization|proxy-authorization|cookie|set-cookie|.*-(?:key|token|secret)", re.IGNORECASE
 )
 MASK: Final = "***"
-# Visible characters with spaces and tabs between them (RFC 9110, 5.5); beyond ASCII they go out as UTF-8.
-_VALUE: Final = re.compile(r"(?:[^\x00-\x20\x7f-\x9f](?:[^\x00-\x08\x0a-\x1f\x7f-\x9f]*[^\x00-\x20\x7f-\x9f])?)?")
+# Visible characters with spaces and tabs between them (RFC 9110, 5.5); beyond ASCII they go out as UTF-8, so none is
+# half a surrogate pair.
+_VALUE: Final = re.compile(
+    r"(?:[^\x00-\x20\x7f-\x9f\ud800-\udfff]"
+    r"(?:[^\x00-\x08\x0a-\x1f\x7f-\x9f\ud800-\udfff]*[^\x00-\x20\x7f-\x9f\ud800-\udfff])?)?"
+)
 
 
 def check_headers(field: str, headers: Mapping[str, str]) -> Iterator[Problem]:
@@ -39,7 +43,7 @@ def check_headers(field: str, headers: Mapping[str, str]) -> Iterator[Problem]:
         elif lower in seen:
             yield Problem(where, f"comes twice, also as {seen[lower]}: names differ only in case")
         elif not _VALUE.fullmatch(value):
-            yield Problem(where, "has a control character, or white space at an end")
+            yield Problem(where, "has a control character, half a character, or white space at an end")
         seen[lower] = name
 
 

@@ -14,7 +14,7 @@ from fliqd.core.headers import check_headers
 from fliqd.core.model import Job
 from fliqd.core.urls import check_url
 
-REFERENCE: Final = re.compile(r"(\$?)\$\{(?:(env|file):([^}]*)\})?")
+REFERENCE: Final = re.compile(r"(\$\$\{)|\$\{(?:(env|file):([^}]*)\})?")
 
 # Given a kind ("env" or "file") and a name, returns what stands there; raises ValueError for what is missing.
 Lookup = Callable[[str, str], str]
@@ -61,7 +61,7 @@ def expand(text: str, lookup: Lookup) -> str:
 
     def replace(match: re.Match[str]) -> str:
         if match[1]:
-            return match[0][1:]
+            return "${"
         if not match[2]:
             raise ValueError("a ${ that is no reference: there are ${env:NAME} and ${file:PATH}, and $${ for ${ itself")
         return lookup(match[2], match[3])

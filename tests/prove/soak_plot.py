@@ -79,7 +79,7 @@ def _panel(
                 f'<line class="grid" x1="{LABELS}" x2="{LABELS + room}" y1="{y(mark):.1f}" y2="{y(mark):.1f}"/>'
             )
             parts.append(
-                f'<text class="note" x="{LABELS - 8}" y="{y(mark) + 4:.1f}" text-anchor="end">{mark:,.3g}</text>'
+                f'<text class="note" x="{LABELS - 8}" y="{y(mark) + 4:.1f}" text-anchor="end">{_figure(mark)}</text>'
             )
     length = samples[-1]["at_s"] or 1.0
     for kind, values in zip(KINDS, series, strict=False):
@@ -89,6 +89,10 @@ def _panel(
         )
         parts.append(f'<polyline class="{kind}" points="{" ".join(points)}"/>')
     return parts
+
+
+def _figure(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _log(value: float) -> float:

@@ -5,7 +5,9 @@ lists, statistics and metrics, clients that hang up, a listener to events; what 
 The rate is half of what this machine took when it was measured just before (`PROVE_SOAK_RATE` sets another), for an
 hour (`PROVE_SOAK_S` another number of seconds). After the first third nothing may grow any more: not memory, not open
 files or threads, not the WAL, not the store. Each acknowledged job arrives once, and each due time of the schedules is
-there.
+there. Lateness is the machine's too, whence the plain timer beside it.
+
+![Memory, files, store, lateness and waiting jobs over the time of the soak](soak.svg)
 """
 
 import json
@@ -62,6 +64,7 @@ async def test_nothing_grows_and_nothing_is_lost(proof: Proof, tmp_path: Path) -
         retries=ledger.retried,
         webhooks=ledger.told,
         clients_that_hung_up=soak.cut_off,
+        load_average_at_the_end=f"{os.getloadavg()[2]:.1f}",
         **seen(soak.samples),
     )
 
