@@ -281,17 +281,33 @@ async def test_channels_of_the_pages(pages: Fliq) -> None:
     assert (await pages("GET", "/alerts")).body == {"channels": []}
 
 
-@pytest.mark.parametrize("kind", ["email", "ntfy", "discord", "", None, 5])
-async def test_a_channel_is_a_webhook_or_slack(library: Fliq, kind: Any) -> None:
-    answer = await library("POST", "/alerts", {"type": kind, "target": "https://a.example/"})
-    assert (answer.status, answer.body["code"]) == (400, "invalid_type")
+async def test_a_channel_is_a_webhook_or_slack(library: Fliq) -> None:
+    for kind in ("email", "ntfy", "discord", "", None, 5):
+        answer = await library("POST", "/alerts", {"type": kind, "target": "https://a.example/"})
+        assert (answer.status, answer.body["code"]) == (400, "invalid_type"), kind
 
 
-@pytest.mark.parametrize("body", [{}, {"enabled": None}, {"enabled": "no"}, {"name": "x"}])
-async def test_a_channel_is_only_enabled_or_disabled(library: Fliq, body: Any) -> None:
+async def test_a_channel_is_only_enabled_or_disabled(library: Fliq) -> None:
     made = (await library("POST", "/alerts", {"type": "webhook", "target": "https://a.example/"})).body
-    answer = await library("PATCH", f"/alerts/{made['id']}", body)
-    assert (answer.status, answer.body["code"]) == (400, "invalid_enabled")
+    for body in ({}, {"enabled": None}, {"enabled": "no"}, {"name": "x"}):
+        answer = await library("PATCH", f"/alerts/{made['id']}", body)
+        assert (answer.status, answer.body["code"]) == (400, "invalid_enabled"), body
+
+
+async def test_channels_are_told_of_jobs_that_fail(library: Fliq, target: Target) -> None:
+    """In the fields of the pages; the job's target and its error are among them."""
+    base = target.url.removesuffix("/hook")
+    for kind in ("webhook", "slack"):
+        await library("POST", "/alerts", {"type": kind, "target": f"{base}/{kind}"})
+    target.answers.append(500)
+    made = await library.create(url=target.url, scheduled_at=NOW, method="PUT")
+    told = {hit.path: hit.json for hit in await target.received(3) if hit.path != "/hook"}
+    alert = told["/webhook"]
+    assert {"event": "failure", "resource_type": "job", "resource_id": made["id"]}.items() <= alert.items()
+    assert {"url": target.url, "method": "PUT", "status_code": 500, "attempts": 1}.items() <= alert.items()
+    assert alert["failed_at"].endswith("Z")
+    assert "500" in alert["last_error"]
+    assert list(told["/slack"]) == ["text"]
 
 
 async def test_statistics_of_the_pages(pages: Fliq, target: Target) -> None:
@@ -320,15 +336,12 @@ async def test_statistics_of_the_pages(pages: Fliq, target: Target) -> None:
     }
 
 
-@pytest.mark.parametrize(("days", "since"), [("", 30), ("?days=0", 1), ("?days=400", 365), ("?days=365", 365)])
-async def test_days_are_put_right(library: Fliq, days: str, since: int) -> None:
-    for path in ("/stats/jobs", "/stats/usage"):
-        assert (await library("GET", path + days)).body["since_days"] == since
-
-
-@pytest.mark.parametrize("days", ["x", "-1", "1.5", "%00"])
-async def test_days_that_are_no_number(library: Fliq, days: str) -> None:
-    assert (await library("GET", f"/stats/jobs?days={days}")).status == 400
+async def test_days_are_put_right(library: Fliq) -> None:
+    for days, since in (("", 30), ("?days=0", 1), ("?days=400", 365), ("?days=365", 365)):
+        for path in ("/stats/jobs", "/stats/usage"):
+            assert (await library("GET", path + days)).body["since_days"] == since
+    for days in ("x", "-1", "1.5", "%00"):
+        assert (await library("GET", f"/stats/jobs?days={days}")).status == 400
 
 
 # The client library
@@ -718,10 +731,10 @@ async def test_keys_at_the_same_time_make_one_job(library: Fliq) -> None:
 # Times
 
 
-@pytest.mark.parametrize("at", ["2027-03-01T12:00:00Z", "2027-03-01T11:59:00Z", "2027-03-01T13:59:30+02:00"])
-async def test_now_is_up_to_a_minute_ago(library: Fliq, target: Target, at: str) -> None:
-    made = await library.create(url=target.url, scheduled_at=at)
-    await library.until(made["id"], "completed")
+async def test_now_is_up_to_a_minute_ago(library: Fliq, target: Target) -> None:
+    for at in ("2027-03-01T12:00:00Z", "2027-03-01T11:59:00Z", "2027-03-01T13:59:30+02:00"):
+        made = await library.create(url=target.url, scheduled_at=at)
+        await library.until(made["id"], "completed")
 
 
 async def test_a_time_that_has_passed(either: Fliq) -> None:
@@ -732,12 +745,10 @@ async def test_a_time_that_has_passed(either: Fliq) -> None:
     assert answer.body == ({"error": said} if either.voice is PAGES else {"error": said["message"], **said})
 
 
-@pytest.mark.parametrize(
-    "at", [None, "", "tomorrow", "2027-04-01", "2027-04-01T09:00:00", 1803906000, "2027-13-01T00:00:00Z"]
-)
-async def test_a_time_that_is_none(library: Fliq, at: Any) -> None:
-    answer = await library("POST", "/jobs", {"url": "http://a.example/", "scheduled_at": at})
-    assert (answer.status, answer.body["code"]) == (400, "invalid_scheduled_at")
+async def test_a_time_that_is_none(library: Fliq) -> None:
+    for at in (None, "", "tomorrow", "2027-04-01", "2027-04-01T09:00:00", 1803906000, "2027-13-01T00:00:00Z"):
+        answer = await library("POST", "/jobs", {"url": "http://a.example/", "scheduled_at": at})
+        assert (answer.status, answer.body["code"]) == (400, "invalid_scheduled_at"), at
 
 
 async def test_times_have_a_fraction_only_where_there_is_one(library: Fliq) -> None:
@@ -802,24 +813,21 @@ async def test_a_list_is_of_one_state_by_any_word_for_it(either: Fliq, target: T
     await until_ended(either, running["id"])
 
 
-@pytest.mark.parametrize(
-    "query",
-    ["limit=0", "limit=101", "limit=x", "limit=-1", "cursor=x", "cursor=%FF", "cursor=" + "A" * 3000,
-     "status=nonsense", "status=awaiting_approval", "status=%00", "status=PENDING"],
-)  # fmt: skip
-async def test_a_list_that_cannot_be(either: Fliq, query: str) -> None:
-    answer = await either("GET", f"/jobs?{query}")
-    assert answer.status == 400
-    if query.startswith("status") and either.voice is LIBRARY:
-        assert answer.body["error"] == "Invalid status value"
+async def test_a_list_that_cannot_be(either: Fliq) -> None:
+    for query in (
+        "limit=0", "limit=101", "limit=x", "limit=-1", "cursor=x", "cursor=%FF", "cursor=" + "A" * 3000,
+        "status=nonsense", "status=awaiting_approval", "status=%00", "status=PENDING",
+    ):  # fmt: skip
+        answer = await either("GET", f"/jobs?{query}")
+        assert answer.status == 400, query
+        if query.startswith("status") and either.voice is LIBRARY:
+            assert answer.body["error"] == "Invalid status value"
 
 
-@pytest.mark.parametrize(
-    "place", ["[1]", "{}", '["a", 1]', "[1, 2, 3]", "[-1, 2]", "[1, -2]", f"[{10**30}, 1]", "[" * 5000]
-)
-async def test_a_cursor_that_is_none_of_ours(library: Fliq, place: str) -> None:
-    cursor = base64.urlsafe_b64encode(place.encode()).rstrip(b"=").decode()
-    assert (await library("GET", f"/jobs?cursor={cursor}")).status in (400, 200 if place == "[1, 2, 3]" else 400)
+async def test_a_cursor_that_is_none_of_ours(library: Fliq) -> None:
+    for place in ("[1]", "{}", '["a", 1]', "[-1, 2]", "[1, -2]", f"[{10**30}, 1]", "[" * 2500):
+        cursor = base64.urlsafe_b64encode(place.encode()).rstrip(b"=").decode()
+        assert (await library("GET", f"/jobs?cursor={cursor}")).status == 400, place
 
 
 async def test_what_is_unknown_is_ignored(either: Fliq) -> None:
@@ -867,45 +875,48 @@ async def test_a_running_job_cannot_be_cancelled(library: Fliq, target: Target) 
     await library.until(made["id"], "completed")
 
 
-# Cron
+# Cron, in the fields of either name
+
+EXPRESSIONS = [
+    ("0 8 * * 7", "0 8 * * 7", "2027-03-07T08:00:00Z"),
+    ("0 8 * * SUN", "0 8 * * SUN", "2027-03-07T08:00:00Z"),
+    ("@daily", "@daily", "2027-03-02T00:00:00Z"),
+    ("@every 1h30m", "@every 1h30m0s", "2027-03-01T13:30:00Z"),
+    ("@every 90s", "@every 1m30s", "2027-03-01T12:01:30Z"),
+    ("@every 1.9s", "@every 1s", "2027-03-01T12:00:01Z"),
+    ("@every 500ms", "@every 1s", "2027-03-01T12:00:01Z"),
+    ("CRON_TZ=Asia/Tokyo 30 4 * * *", "CRON_TZ=Asia/Tokyo 30 4 * * *", "2027-03-01T19:30:00Z"),
+    ("TZ=Europe/Berlin @hourly", "CRON_TZ=Europe/Berlin @hourly", "2027-03-01T13:00:00Z"),
+    ("TZ=UTC 0 0 1 * *", "0 0 1 * *", "2027-04-01T00:00:00Z"),
+    ("  */15 * * * *  ", "*/15 * * * *", "2027-03-01T12:15:00Z"),
+]
+NO_EXPRESSIONS = [
+    "61 * * * *", "* * * *", "@every", "@every x", "@every 1d", "@fortnightly", "CRON_TZ=Mars/Base 0 0 * * *",
+    "CRON_TZ=UTC", "0 0 30 2 *", "@every 0.0.1s", "",
+]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("asked", "shown", "next_run"),
-    [
-        ("0 8 * * 7", "0 8 * * 7", "2027-03-07T08:00:00Z"),
-        ("0 8 * * SUN", "0 8 * * SUN", "2027-03-07T08:00:00Z"),
-        ("@daily", "@daily", "2027-03-02T00:00:00Z"),
-        ("@every 1h30m", "@every 1h30m0s", "2027-03-01T13:30:00Z"),
-        ("@every 90s", "@every 1m30s", "2027-03-01T12:01:30Z"),
-        ("@every 1.9s", "@every 1s", "2027-03-01T12:00:01Z"),
-        ("@every 500ms", "@every 1s", "2027-03-01T12:00:01Z"),
-        ("CRON_TZ=Asia/Tokyo 30 4 * * *", "CRON_TZ=Asia/Tokyo 30 4 * * *", "2027-03-01T19:30:00Z"),
-        ("TZ=Europe/Berlin @hourly", "CRON_TZ=Europe/Berlin @hourly", "2027-03-01T13:00:00Z"),
-        ("TZ=UTC 0 0 1 * *", "0 0 1 * *", "2027-04-01T00:00:00Z"),
-        ("  */15 * * * *  ", "*/15 * * * *", "2027-03-01T12:15:00Z"),
-    ],
-)
 @pytest.mark.parametrize("field", ["cron", "cron_expr"])
-async def test_cron_expressions(library: Fliq, field: str, asked: str, shown: str, next_run: str) -> None:
-    made = await library("POST", "/schedules", {"url": "http://a.example/", field: asked})
-    assert made.status == 201, made.body
-    assert (made.body["cron"], made.body["cron_expr"], made.body["next_run_at"]) == (shown, shown, next_run)
-    again = await library("POST", "/schedules", {"url": "http://a.example/", field: shown})
-    assert again.body["next_run_at"] == next_run
+async def test_cron_expressions(library: Fliq, field: str) -> None:
+    """What is shown may be asked for, and means the same."""
+    for asked, shown, next_run in EXPRESSIONS:
+        for expression in (asked, shown):
+            made = await library("POST", "/schedules", {"url": "http://a.example/", field: expression})
+            assert made.status == 201, made.body
+            assert (made.body["cron"], made.body["cron_expr"], made.body["next_run_at"]) == (shown, shown, next_run)
 
 
-@pytest.mark.parametrize(
-    "cron",
-    ["61 * * * *", "* * * *", "@every", "@every x", "@every 1d", "@fortnightly", "CRON_TZ=Mars/Base 0 0 * * *",
-     "CRON_TZ=UTC", "0 0 30 2 *", "@every 0.0.1s"],
-)  # fmt: skip
 @pytest.mark.parametrize("field", ["cron", "cron_expr"])
-async def test_an_expression_that_is_none(library: Fliq, field: str, cron: str) -> None:
-    answer = await library("POST", "/schedules", {"url": "http://a.example/", field: cron})
-    assert (answer.status, answer.body["error"]) == (400, "Invalid cron expression")
-    assert answer.body["code"] == f"invalid_{field}"
-    assert answer.body["message"].startswith(field)
+async def test_an_expression_that_is_none(library: Fliq, field: str) -> None:
+    for expression in NO_EXPRESSIONS:
+        answer = await library("POST", "/schedules", {"url": "http://a.example/", field: expression})
+        assert (answer.status, answer.body["error"]) == (400, "Invalid cron expression"), expression
+        assert answer.body["code"] == f"invalid_{field}"
+        assert answer.body["message"].startswith(field)
+    for nothing in ({}, {field: None}):
+        answer = await library("POST", "/schedules", {"url": "http://a.example/"} | nothing)
+        assert answer.status == 400
+        assert re.match("cron(_expr)? is required", answer.body["error"])
 
 
 async def test_runs_of_a_schedule_do_not_wait_for_each_other(library: Fliq, target: Target) -> None:
@@ -920,27 +931,18 @@ async def test_runs_of_a_schedule_do_not_wait_for_each_other(library: Fliq, targ
 # Errors
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "status", "code"),
-    [
-        ("GET", "/jobs/job_nonsense", 404, "not_found"),
-        ("GET", "/jobs/a%2Fb", 404, "not_found"),
-        ("GET", "/jobs/%00", 404, "not_found"),
-        ("DELETE", "/schedules/x", 404, "not_found"),
-        ("GET", "/buffers/x/items/y", 404, "not_found"),
-        ("GET", "/alerts/x", 404, "not_found"),
-        ("DELETE", "/tokens/x", 404, "not_found"),
-        ("GET", "/nowhere", 404, "not_found"),
-        ("PATCH", "/jobs/x", 405, "method_not_allowed"),
-        ("PUT", "/schedules", 405, "method_not_allowed"),
-        ("GET", "/alerts/verify?token=x", 404, "not_found"),
-    ],
-)
-async def test_what_is_not_there(either: Fliq, method: str, path: str, status: int, code: str) -> None:
-    answer = await either(method, path)
-    assert answer.status == status
-    said = answer.body["error"] if either.voice is PAGES else answer.body
-    assert said["code"] == code
+async def test_what_is_not_there(either: Fliq) -> None:
+    for method, path, status in (
+        ("GET", "/jobs/job_nonsense", 404), ("GET", "/jobs/a%2Fb", 404), ("GET", "/jobs/%00", 404),
+        ("DELETE", "/schedules/x", 404), ("GET", "/buffers/x/items/y", 404), ("GET", "/alerts/x", 404),
+        ("DELETE", "/tokens/x", 404), ("GET", "/nowhere", 404), ("GET", "/alerts/verify?token=x", 404),
+        ("GET", "", 404), ("GET", "/", 404), ("PATCH", "/jobs/x", 405), ("PUT", "/schedules", 405),
+    ):  # fmt: skip
+        answer = await either(method, path)
+        assert answer.status == status, path
+        said = answer.body["error"] if either.voice is PAGES else answer.body
+        assert said["code"] == {404: "not_found", 405: "method_not_allowed"}[status]
+        assert ("Allow" in answer.headers) == (status == 405)
 
 
 async def test_the_shape_of_errors(library: Fliq, pages: Fliq) -> None:
@@ -969,24 +971,21 @@ async def test_headers_of_every_answer(either: Fliq, path: str) -> None:
     assert (await either("GET", path)).headers["X-Request-ID"]
 
 
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
+async def test_a_field_that_is_wrong(either: Fliq) -> None:
+    """It is named as it came, whichever of its names that is."""
+    for field, value in (
         ("url", "ftp://a.example/"), ("url", 5), ("url", "http://a.example/" + "x" * 2048), ("url", None),
         ("method", "TRACE"), ("method", "post"), ("http_method", "HEAD"), ("http_method", 1),
         ("headers", {"A": 1}), ("headers", []), ("headers", {"a b": "c"}), ("headers", {"A": "b\r\nC: d"}),
         ("body", {"a": 1}), ("max_retries", 21), ("max_retries", -1), ("max_retries", "3"),
         ("timeout_seconds", 0), ("timeout_seconds", 3601), ("timeout_seconds", "30"), ("backoff", "random"),
         ("idempotency_key", "k" * 257), ("idempotency_key", 5), ("webhook_url", "nonsense"), ("webhook_headers", 5),
-    ],
-)  # fmt: skip
-async def test_a_field_that_is_wrong(either: Fliq, field: str, value: Any) -> None:
-    """It is named as it came, whichever of its names that is."""
-    answer = await either("POST", "/jobs", {"url": "http://a.example/", "scheduled_at": LATER, field: value})
-    assert answer.status == 400
-    said = answer.body["error"] if either.voice is PAGES else answer.body
-    assert said["code"] == f"invalid_{field}"
-    assert said["message"].startswith(field)
+    ):  # fmt: skip
+        answer = await either("POST", "/jobs", {"url": "http://a.example/", "scheduled_at": LATER, field: value})
+        assert answer.status == 400, (field, value)
+        said = answer.body["error"] if either.voice is PAGES else answer.body
+        assert said["code"] == f"invalid_{field}"
+        assert said["message"].startswith(field)
 
 
 async def test_all_that_is_wrong_is_said_at_once(library: Fliq) -> None:
@@ -996,15 +995,13 @@ async def test_all_that_is_wrong_is_said_at_once(library: Fliq) -> None:
         assert name in answer.body["error"]
 
 
-@pytest.mark.parametrize(
-    "data",
-    [b"", b"{", b"[]", b"null", b'"x"', b"\xff\xfe", b'{"url": "\\ud800"}', b'{"url": "a\\u0000b"}', b"NaN",
-     b'{"a": ' * 5000, b"[" * 100_000, b'{"url": 1e999}', b'{"x": ' + b"[" * 2000 + b"]" * 2000 + b', "url": 1}'],
-    ids=range(13),
-)  # fmt: skip
 @pytest.mark.parametrize("path", ["/jobs", "/schedules", "/buffers", "/alerts", "/tokens", "/billing/checkout"])
-async def test_what_is_no_document(library: Fliq, path: str, data: bytes) -> None:
-    assert (await library("POST", path, data=data)).status == 400
+async def test_what_is_no_document(library: Fliq, path: str) -> None:
+    for data in (
+        b"", b"{", b"[]", b"null", b'"x"', b"\xff\xfe", b'{"url": "\\ud800"}', b'{"url": "a\\u0000b"}', b"NaN",
+        b'{"a": ' * 5000, b"[" * 100_000, b'{"url": 1e999}', b'{"x": ' + b"[" * 2000 + b"]" * 2000 + b', "url": 1}',
+    ):  # fmt: skip
+        assert (await library("POST", path, data=data)).status == 400, data[:40]
 
 
 async def test_a_body_that_cannot_be_taken(either: Fliq) -> None:
@@ -1113,6 +1110,21 @@ async def test_what_the_file_declares_stays_the_files(library: Fliq, tmp_path: P
     refused = await library("DELETE", f"/schedules/{schedule['id']}")
     assert (refused.status, refused.body["code"]) == (409, "managed_by_config")
     assert (await library("POST", f"/schedules/{schedule['id']}/pause")).status == 204
+
+
+async def test_where_no_token_is_asked_for(tmp_path: Path, target: Target) -> None:
+    """There are none to list then."""
+    fliqd = RunningDaemon(tmp_path / "state", FakeClock(), {"FLIQD_AUTH__MODE": "none"})
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "admin.token").write_text("")  # nobody makes one
+    await fliqd.start()
+    fliqd.token = None
+    library = Fliq(fliqd, LIBRARY)
+    made = await library.create(url=target.url, scheduled_at=NOW)
+    assert (await library.until(made["id"], "completed"))["user_id"] == made["user_id"]
+    assert (await library("GET", "/tokens")).status == 404
+    await fliqd.stop()
+    await fliqd.close()
 
 
 async def test_there_is_one_user_for_good(library: Fliq) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from itertools import count
 from typing import Any
@@ -228,6 +229,29 @@ async def test_attempts_from_a_place_on(store: Store) -> None:
     assert await numbers(None, newest_first=False) == newest_first[::-1]
     assert await numbers(None, 1, 1) == newest_first[1:2]
     assert await numbers(first.pk) == newest_first[1:]
+
+
+async def test_a_list_by_time_goes_on_beyond_any_job_of_it(store: Store) -> None:
+    """Strictly beyond, in time and among those of one instant, whatever has come or gone meanwhile."""
+    jobs = await add(store, *(a_job(number, NOW + 1000 * (number // 3)) for number in range(9)))
+    order = JobOrder("scheduled", newest_first=True)
+    wanted = sorted(jobs, key=lambda job: (job.scheduled_ms, job.pk), reverse=True)
+    for place, job in enumerate(wanted):
+        beyond = JobFilter(beyond_ms=job.scheduled_ms, beyond_pk=job.pk)
+        assert await store.jobs_from(beyond, order=order, offset=0, limit=9) == wanted[place + 1 :]
+
+
+async def test_who_holds_a_key(store: Store) -> None:
+    [job] = await add(store, a_job(1, dialect="a", idempotency_key="k"))
+    assert await store.job_by_key("a", "k", NOW) == job
+    assert await store.job_by_key("b", "k", NOW) is None
+    assert await store.job_by_key("a", "K", NOW) is None
+    await store.change_job(job.id, lambda job: lifecycle.free_key(job, NOW))
+    assert await store.job_by_key("a", "k", NOW) is None
+
+
+async def test_a_store_is_told_from_others(store: Store) -> None:
+    assert re.fullmatch("[0-9a-f]{32}", store.id)
 
 
 async def test_a_claim_opens_an_attempt_once(store: Store) -> None:
