@@ -53,6 +53,25 @@ async def test_after_a_long_turn_of_the_loop_they_expire_in_order_too() -> None:
     assert expired == ["early", "late"]
 
 
+async def test_what_came_while_the_process_was_frozen_is_read_first() -> None:
+    expired: list[str] = []
+    now = 0.0
+    deadlines = Deadlines(lambda: now)
+    answered, silent = a_connection("answered", expired), a_connection("silent", expired)
+    for connection in (answered, silent):
+        deadlines.set(connection, 0.01)
+    now = 80.0
+
+    def read() -> None:
+        nonlocal now
+        deadlines.clear(answered)
+        now += 0.1
+
+    asyncio.get_running_loop().call_later(0.03, read)
+    await asyncio.wait_for(cast("Busy", silent).gone.wait(), PATIENCE_S)
+    assert expired == ["silent"]
+
+
 async def test_one_that_is_over_in_time_does_not_expire() -> None:
     expired: list[str] = []
     deadlines = Deadlines(time.monotonic)

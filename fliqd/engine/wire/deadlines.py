@@ -3,9 +3,13 @@
 import asyncio
 from math import inf
 from operator import itemgetter
+from typing import Final
 
 from fliqd.engine.wire.connection import Connection
 from fliqd.engine.wire.stopwatch import Monotonic
+
+FROZEN_S: Final = 0.1  # a ring that comes later than this: the process was stopped, or had no CPU
+SECOND_LOOK_S: Final = 0.1  # for answers that came meanwhile to be read
 
 
 class Deadlines:
@@ -45,8 +49,12 @@ class Deadlines:
         self._timer = asyncio.get_running_loop().call_later(max(0.0, at - self._now()), self._ring)
 
     def _ring(self) -> None:
-        self._timer, self._rings_at = None, inf
         now = self._now()
+        late_s = now - self._rings_at
+        self._timer, self._rings_at = None, inf
+        if late_s > FROZEN_S:
+            self._arm(now + SECOND_LOOK_S)  # libuv rings before it reads, once a stopped process goes on
+            return
         # In order: after a turn of the loop that took long, one ring finds many.
         for _, connection in sorted(((at, one) for one, at in self._at.items() if at <= now), key=itemgetter(0)):
             del self._at[connection]
