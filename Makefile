@@ -19,10 +19,11 @@ lint: .venv/dev  ## ruff and mypy, as CI runs them
 
 check: lint test
 
-prove: .venv/dev  ## the promises, tried for long by a new seed; writes docs/reliability.md: make prove [SEED=17] [ARGS=tests/prove/test_model.py]
+prove: .venv/dev  ## the promises, tried for long by a new seed; writes docs/reliability.md: make prove [SEED=17] [SHARE=10] [ARGS=tests/prove/test_model.py]
 	@echo "SEED=$(SEED)"
-	PROVE=long PROVE_SEED=$(SEED) $(BIN)/python -m pytest -o faulthandler_timeout=4500 --hypothesis-seed=$(SEED) $(or $(ARGS),tests/prove)
+	PROVE=long PROVE_SEED=$(SEED) PROVE_SHARE=$(SHARE) $(BIN)/python -m pytest -o faulthandler_timeout=4500 --hypothesis-seed=$(SEED) $(or $(ARGS),tests/prove)
 SEED := $(shell date +%s)
+SHARE := 100
 
 bench: .venv/dev  ## measure against the bare yardsticks; prints a table of ratios
 	$(BIN)/python bench/run.py

@@ -30,15 +30,15 @@ T = TypeVar("T")
 PATIENCE_S = 30.0  # how long a test waits for what must happen; long, since it only ends tests that fail
 
 
-async def until(ask: Callable[[], Awaitable[T | None]], what: str) -> T:
+async def until(ask: Callable[[], Awaitable[T | None]], what: str, patience_s: float = PATIENCE_S) -> T:
     """Ask until there is an answer."""
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + patience_s
     while time.monotonic() < deadline:
         answer = await ask()
         if answer is not None:
             return answer
         await asyncio.sleep(0.005)
-    raise AssertionError(f"{what} did not happen within {PATIENCE_S} s")
+    raise AssertionError(f"{what} did not happen within {patience_s} s")
 
 
 class FakeAlarm:

@@ -17,4 +17,5 @@ parameters of a test; a figure that is no number is a note. Each test is a row o
 
     make prove                                              all of them, in their long form
     make prove ARGS="tests/prove/test_model.py" SEED=17     one of them again, with the seed that it told
+    make prove SHARE=10                                     a tenth of it, on a slow machine; the page says so
 """

@@ -11,6 +11,7 @@ from tests.prove.proof import SHORT_SEED, Proof
 
 LONG = os.environ.get("PROVE") == "long"
 SEED = int(os.environ.get("PROVE_SEED") or SHORT_SEED)
+SHARE = int(os.environ.get("PROVE_SHARE") or 100)
 PROOFS = pytest.StashKey[dict[str, dict[str, Proof]]]()  # by module and test
 DOCS = pytest.StashKey[dict[str, str]]()
 
@@ -22,7 +23,7 @@ def proof(request: pytest.FixtureRequest) -> Proof:
     request.config.stash.setdefault(DOCS, {})[module] = request.module.__doc__ or ""
     proofs = request.config.stash.setdefault(PROOFS, {}).setdefault(module, {})
     figures = proofs[name].figures if name in proofs else {}
-    proofs[name] = Proof(LONG, SEED, request.node.name, figures)
+    proofs[name] = Proof(LONG, SEED, SHARE, request.node.name, figures)
     request.node.add_report_section("setup", "proof", f"PROVE={'long' if LONG else 'short'} PROVE_SEED={SEED}")
     return proofs[name]
 
@@ -48,5 +49,5 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         if f"tests/prove/{module}.py" in failed:
             terminalreporter.write_line("something failed: the page keeps what it says")
         else:
-            text = page.replaced(text, module, page.section(module, config.stash[DOCS][module], rows, SEED))
+            text = page.replaced(text, module, page.section(module, config.stash[DOCS][module], rows, SEED, SHARE))
     page.PAGE.write_text(text)

@@ -17,6 +17,7 @@ from tests.support import Answer, FliqdProcess, Hit, Target, delivery_ids, proce
 
 FINAL: Final = {"success", "failed", "cancelled"}
 SOON: Final = {"kind": "fixed", "initial": 0.05}
+PATIENCE_S: Final = 90.0  # for what several daemons do at once, beside whatever else the machine does
 EVENTS: Final = ["started", "retrying", "completed", "failed", "cancelled"]
 
 
@@ -220,13 +221,20 @@ class Client:
         async def there() -> bool | None:
             return (await self.ask("GET", f"/v1/jobs/{job_id}")).body["status"] == status or None
 
-        await until(there, f"{job_id} {status}")
+        await until(there, f"{job_id} {status}", PATIENCE_S)
 
     # What must be true
 
     async def check(self) -> int:
         """Wait until all is done, and hold both ledgers against each other; return how many requests came again."""
-        await self.all_done()
+        while True:
+            try:
+                await until(self._is_all_done, "the end of everything", PATIENCE_S)
+                return await self._compare()
+            except (aiohttp.ClientError, OSError):
+                await self.revive()  # what it was to die of came only now
+
+    async def _compare(self) -> int:
         hits: dict[str, list[Hit]] = defaultdict(list)
         for hit in self.target.hits:
             hits[hit.headers["X-Fliq-Delivery-Id"]].append(hit)
@@ -305,16 +313,6 @@ class Client:
             assert set(events) <= set(wanted)
             numbers = [event["attempt_num"] for event in seen[job_id].values()]
             assert numbers == sorted(numbers), f"{job_id} told of its attempts in the order {numbers}"
-
-    async def all_done(self) -> None:
-        """Wait until everything has ended; a daemon that ends meanwhile is started again."""
-        while True:
-            try:
-                await until(self._is_all_done, "the end of everything")
-            except (aiohttp.ClientError, OSError):
-                await self.revive()
-            else:
-                return
 
     async def _is_all_done(self) -> bool | None:
         for job_id, status in self.told.items():

@@ -20,13 +20,14 @@ def words(name: str) -> str:
     return text[0].upper() + text[1:]
 
 
-def section(module: str, doc: str, rows: Mapping[str, str], seed: int) -> str:
+def section(module: str, doc: str, rows: Mapping[str, str], seed: int, share: int = 100) -> str:
     """Return what a module's long run comes to."""
     table = "\n".join(f"| {words(test)} | {seen} |" for test, seen in rows.items())
     where = (
         f"{time.strftime('%Y-%m-%d', time.gmtime())}, fliqd {__version__}, {platform.python_implementation()}"
         f" {platform.python_version()}, SQLite {sqlite3.sqlite_version}, Linux {platform.release().partition('-')[0]},"
         f" {os.cpu_count()} processors, seed {seed}"
+        f"{'' if share == 100 else f', {share} % of the long form'}"
     )
     parts = (
         f"<!-- {module} -->",

@@ -13,6 +13,7 @@ class Proof:
 
     long: bool
     seed: int
+    share: int = 100  # of the long form, in percent
     name: str = ""  # the test's; each has a chance of its own, whichever ran before
     figures: dict[str, int | str] = field(default_factory=dict)
     chance: random.Random = field(init=False)
@@ -22,7 +23,7 @@ class Proof:
 
     def times(self, *, short: int, long: int) -> int:
         """Return how often something is to be tried."""
-        return long if self.long else short
+        return max(short, long * self.share // 100) if self.long else short
 
     def saw(self, **figures: int | str) -> None:
         """Add to what was seen."""

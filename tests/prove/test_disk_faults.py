@@ -73,7 +73,7 @@ async def test_a_fault_at_any_call(proof: Proof, library: Path, tmp_path: Path, 
         await client.check()
     calls = well.calls(FAULTS[fault][0])
     tries = list(range(1, calls + 1))
-    if (few := proof.times(short=1, long=60)) < len(tries):
+    if (few := proof.times(short=1, long=25)) < len(tries):
         tries = proof.chance.sample(tries, few)
     waiting = iter(tries)
 

@@ -107,7 +107,7 @@ async def test_nothing_acknowledged_is_gone(proof: Proof, library: Path, tmp_pat
     points = [entry.end for entry in history.entries]
     proof.saw(points=len(points), images=0, facts=len(client.facts), facts_checked=0, gone=0)
     tries = [(point, survival) for point in points for survival in SURVIVALS]
-    for point, survival in proof.chance.sample(tries, proof.times(short=30, long=len(tries) // 2)):
+    for point, survival in proof.chance.sample(tries, proof.times(short=30, long=2_000)):
         facts = [(what, which) for when, what, which in client.facts if when <= point]
         image = tmp_path / "image"
         history.image(point, image, proof.chance, survival)
@@ -138,7 +138,7 @@ async def test_without_full_durability_the_last_moments_may_go_and_no_more(
 
 
 async def test_life_goes_on_after_a_power_cut(proof: Proof, library: Path, tmp_path: Path) -> None:
-    for number in range(proof.times(short=1, long=150)):
+    for number in range(proof.times(short=1, long=60)):
         disk = Disk(library, tmp_path / f"{number}" / "state")
         cuts, repeats = await lives_through(disk, proof.chance)
         proof.saw(cuts=cuts, requests_repeated=repeats, lost=0)
@@ -193,7 +193,7 @@ async def test_a_backup_that_was_told_of_is_there(proof: Proof, library: Path, t
     contents = [None, first, backup.read_bytes()]
     history = disk.history()
     points = [entry.end for entry in history.entries]
-    for point in [*done, *proof.chance.choices(points, k=proof.times(short=10, long=1000))]:
+    for point in [*done, *proof.chance.choices(points, k=proof.times(short=10, long=500))]:
         image = tmp_path / "image"
         history.image(point, image, proof.chance, proof.chance.choice(SURVIVALS))
         found = (image / "b").read_bytes() if (image / "b").exists() else None
@@ -213,7 +213,7 @@ async def test_a_restore_that_was_told_of_is_there(proof: Proof, library: Path, 
     done = await run(disk, disk.under, "restore", str(tmp_path / "b"))
     history = disk.history()
     points = [entry.end for entry in history.entries if entry.end > disk.began]
-    for point in [done, *proof.chance.choices(points, k=proof.times(short=10, long=1000))]:
+    for point in [done, *proof.chance.choices(points, k=proof.times(short=10, long=500))]:
         image = tmp_path / "image"
         history.image(point, image, proof.chance, proof.chance.choice(SURVIVALS))
         found = found_by_a_start(image)

@@ -5,7 +5,8 @@ of a store at rest, and in the log of writes of one whose daemon was killed. The
 due is let go. Each time one of these must be so: the daemon does not start, having changed nothing, or ends when it
 comes to the damage, with its documented code and a message that says the way out; or it serves all the jobs there
 were, or said of a list or a job that it cannot be read. With the log harmed it may serve less, but only what had been
-there at some moment. (A bit that is changed within a text is nothing that SQLite, or fliqd, could notice.)
+there at some moment. (A bit that is changed within a text is nothing that SQLite, or fliqd, could notice; and rows
+that belong elsewhere may be such that a loop dies of them: then it ends with 1, and says which.)
 """
 
 import asyncio
@@ -22,7 +23,7 @@ from typing import Final
 import aiohttp
 import pytest
 
-from tests.prove.ledgers import a_client
+from tests.prove.ledgers import PATIENCE_S, a_client
 from tests.prove.proof import Proof
 from tests.support import FliqdProcess, process, until
 
@@ -145,13 +146,15 @@ async def read_all(state: Path) -> tuple[str, int]:
                 for path in ("schedules", "buffers", "queues", "alerts", "tokens", "webhooks/deliveries", "stats/jobs"):
                     assert (await fliqd("GET", f"/v1/{path}")).status in (200, 503), path
                 await fliqd("POST", "/v1/queues/due/resume")
-                await until(lambda: all_left(fliqd), "the end of what was due")
+                await until(lambda: all_left(fliqd), "the end of what was due", PATIENCE_S)
             except (aiohttp.ClientError, OSError):
                 pass
             if await fliqd.kill(signal.SIGTERM) == 0:
                 return "served", jobs
         code = await fliqd.ended()
         said = fliqd.said[-1]
+        if code == 1 and "died: " in said:  # a page that belongs elsewhere can hold anything
+            return "a loop of it died", jobs
         assert code in (65, 74), (code, fliqd.said[-5:])
         assert said.startswith("fliqd: "), fliqd.said[-5:]
         assert any(way in said for way in WAYS_OUT), said
@@ -188,7 +191,7 @@ async def test_a_harmed_store_is_refused_or_served_whole(
                 assert (store.read_bytes() if store.exists() else None) == before
             proof.saw(**{"stores": 1, how: 1})
 
-    await several(one, proof.times(short=2, long=60))
+    await several(one, proof.times(short=1, long=40))
 
 
 @pytest.mark.parametrize("harm", [name for name in HARMS if name != "remove"])
@@ -210,7 +213,7 @@ async def test_a_harmed_log_of_writes_leaves_what_was_there_at_some_moment(
             assert how != "served" or len(kept) <= jobs <= len(kept) + 1, (jobs, len(kept), len(whole))
             proof.saw(**{"stores": 1, how: 1, "with fewer jobs": int(len(kept) < len(whole))})
 
-    await several(one, proof.times(short=1, long=30))
+    await several(one, proof.times(short=1, long=20))
 
 
 async def several(one: Callable[[], Awaitable[None]], times: int) -> None:
