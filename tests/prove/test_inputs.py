@@ -2,9 +2,10 @@
 
 Sixteen parsers: cron, durations, times, sizes, URLs, headers, documents of every kind, the configuration, references,
 cursors and parameters, `Retry-After`, egress entries, answers of targets in any pieces. A kept corpus goes through
-each, then what chance makes of it. In the long form a fuzzer that looks at which lines an input reaches (Atheris) works on each
-for a minute (`PROVE_FUZZ_S` sets another number of seconds), and Schemathesis on every OpenAPI document that a
-running daemon has. What the C library makes of DNS answers is not ours: a lying name server is part of the network.
+each, then what chance makes of it. In the long form a fuzzer that looks at which lines an input reaches (Atheris)
+works on each for a minute (`PROVE_FUZZ_S` sets another number of seconds), and Schemathesis on every OpenAPI document
+that a running daemon has. What the C library makes of DNS answers is not ours: a lying name server is part of the
+network.
 """
 
 import asyncio
