@@ -1086,6 +1086,13 @@ async def test_a_job_of_v1_is_one_of_fliq(either: Fliq, target: Target) -> None:
     assert (await either("GET", "/jobs")).body["jobs"][0]["id"] == native["id"]
 
 
+async def test_what_waits_for_somebody_waits(either: Fliq) -> None:
+    for more in ({"requires_approval": True}, {}):
+        await either.fliqd.create(url="http://a.example/", delay="1h", **more)
+    for word in ("pending", "scheduled"):
+        assert len((await either("GET", f"/jobs?status={word}")).body["jobs"]) == 2
+
+
 async def test_a_schedule_of_v1_is_one_of_fliq(library: Fliq, target: Target) -> None:
     asked = {"url": target.url, "every": "36h", "paused": True, "name": "n"}
     native = (await library.fliqd("POST", "/v1/schedules", asked)).body

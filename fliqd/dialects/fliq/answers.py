@@ -5,9 +5,10 @@ from typing import Final
 
 from aiohttp import web
 
-from fliqd.api.errors import FAILED, FROM_AIOHTTP, json_response, status_of
+from fliqd.api.errors import FAILED, FROM_AIOHTTP, json_response
 from fliqd.dialects.fliq.voice import Voice
-from fliqd.errors import FliqdError, InvalidError, Problem, UnauthorizedError, UnavailableError
+from fliqd.dialects.refusals import status_and_headers
+from fliqd.errors import FliqdError, InvalidError, Problem
 
 # Fliq's but for HSTS, which is for a proxy with TLS to say (RFC 6797, 7.2: not over a connection without).
 ALWAYS: Final = {
@@ -38,20 +39,13 @@ def done() -> web.Response:
 
 def refuse(voice: Voice, err: Exception) -> web.Response:
     """Return the answer to a request that ended with an error; one that is no one's but ours is not explained."""
-    headers = {}
+    status, headers = status_and_headers(err)
+    code, message = "internal", FAILED
     if isinstance(err, FliqdError):
-        status, code, message = status_of(err), err.code, _message(err)
+        code, message = err.code, _message(err)
     elif isinstance(err, web.HTTPException):
-        status = err.status
         code, message = FROM_AIOHTTP.get(status, ("bad_request", err.reason))
         message = NO_PATH if code == "not_found" else message
-        headers = {name: err.headers[name] for name in ("Allow",) if name in err.headers}
-    else:
-        status, code, message = 500, "internal", FAILED
-    if isinstance(err, UnavailableError):
-        headers["Retry-After"] = str(err.retry_after_s)
-    if isinstance(err, UnauthorizedError):
-        headers["WWW-Authenticate"] = "Bearer"
     said = {"code": code, "message": message}
     content = {"error": said} if voice.error_objects else {"error": _text(err, code, message), **said}
     return answer(content, status=status, headers=headers)

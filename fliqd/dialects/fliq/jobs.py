@@ -5,6 +5,7 @@ from typing import Final
 from aiohttp import web
 
 from fliqd.api.requests import path_id
+from fliqd.core.model import JobStatus
 from fliqd.core.stand_ins import FLIQ
 from fliqd.dialects.fliq import asking
 from fliqd.dialects.fliq.answers import answer, done
@@ -53,8 +54,11 @@ class JobCalls:
     async def show(self, request: web.Request, schedule_id: str | None) -> web.Response:
         """Answer a list of jobs, of one schedule where it says so, those due last first."""
         limit, place = asking.limit(request), asking.place(request)
+        status = asking.status(request, STATUSES)
+        waiting = status is JobStatus.SCHEDULED  # for its time or for somebody: `pending`, either
         where = JobFilter(
-            status=asking.status(request, STATUSES),
+            status=None if waiting else status,
+            waiting=waiting or None,
             schedule_id=schedule_id,
             beyond_ms=None if place is None else place.scheduled_ms,
             beyond_pk=None if place is None else place.pk,

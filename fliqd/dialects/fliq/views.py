@@ -13,6 +13,7 @@ from fliqd.core.schedule import Schedule
 from fliqd.core.times import format_time
 from fliqd.dialects.fliq import cron
 from fliqd.dialects.fliq.voice import LIBRARY, Voice
+from fliqd.dialects.words import body_of
 from fliqd.service.tokens import PREFIX_SHOWN
 from fliqd.store.base import Token
 
@@ -36,7 +37,7 @@ def job_view(job: Job, voice: Voice, user_id: str, *, secrets: bool) -> dict[str
         "id": job.id,
         "user_id": user_id,
         **_request_view(job, secrets=secrets),
-        "body": _text(job.body),
+        "body": body_of(job),
         "status": voice.words[job.status],
         "scheduled_at": time(job.scheduled_ms),
         "started_at": maybe(job.started_ms),
@@ -91,7 +92,7 @@ def schedule_view(schedule: Schedule, user_id: str, *, secrets: bool) -> dict[st
         "cron": expression,
         "cron_expr": expression,
         **_request_view(schedule, secrets=secrets),
-        "body": _text(schedule.body),
+        "body": body_of(schedule),
         "status": "paused" if paused else "active",
         "paused": paused,
         "next_run_at": maybe(schedule.next_run_ms),
@@ -190,10 +191,6 @@ def _request_view(record: Job | Schedule | Buffer, *, secrets: bool) -> dict[str
         "webhook_url": record.webhook_url,
         "webhook_headers": told if secrets or not told else all_masked(told),
     }
-
-
-def _text(body: bytes | None) -> str | None:
-    return None if body is None else body.decode()
 
 
 def _slot_key(job: Job) -> str | None:
