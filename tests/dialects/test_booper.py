@@ -792,6 +792,22 @@ async def test_jobs_of_other_apis_are_shown(booper: Booper) -> None:
     ).status == 201
 
 
+async def test_what_the_file_declares_is_not_cancelled_here(booper: Booper) -> None:
+    file = booper.fliqd.state_dir.with_name("fliqd.toml")
+    file.write_text(
+        f'jobs = [{{name = "j", scheduled_at = 2027-04-01T00:00:00Z, url = "{booper.target.url}"}}]\n'
+        f'schedules = [{{name = "s", every = "1h", url = "{booper.target.url}"}}]\n'
+    )
+    await booper.fliqd.stop()
+    await booper.fliqd.start()
+    answer = await booper("POST", "/api/jobs/1/cancel")
+    assert (answer.status, answer.body["error"]["status"]) == (409, 409)
+    assert "declared in the configuration file" in answer.body["error"]["message"]
+    assert (await booper.job(1))["job"]["state"] == "scheduled"
+    # Its names are taken, which is no matter here.
+    assert (await booper.create(name="s", cron="0 0 * * *"))["name"] == "s"
+
+
 async def test_items_of_buffers_are_no_jobs(booper: Booper) -> None:
     buffer = (await booper.fliqd("POST", "/v1/buffers", {"url": booper.target.url, "name": "b", "paused": True})).body
     item = (await booper.fliqd("POST", f"/v1/buffers/{buffer['id']}/items", {"body": "x"})).body

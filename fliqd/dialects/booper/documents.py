@@ -41,7 +41,7 @@ class Create(msgspec.Struct, kw_only=True, gc=False):
 
     method: str | None = None
     url: str | UnsetType | None = UNSET
-    query: dict[str, Any] | str | None = None
+    query: msgspec.Raw | UnsetType = UNSET
     body: msgspec.Raw | UnsetType = UNSET
     headers: dict[str, str | int | float | bool] | None = None
     schedule_in: Wait | None = None
@@ -58,7 +58,7 @@ class Create(msgspec.Struct, kw_only=True, gc=False):
 class Kept(msgspec.Struct, kw_only=True, omit_defaults=True):
     """What is kept of a create to be shown again: as it was sent, where the job itself has it in other words."""
 
-    query: Any = None
+    query: msgspec.Raw | UnsetType = UNSET
     schedule_in: Any = None
     scheduled_at: Any = None
     repeat_every: Any = None
@@ -101,7 +101,7 @@ def kept(raw: bytes | None) -> Kept:
 
 def _kept(document: Create) -> bytes:
     part = Kept(
-        query=document.query,
+        query=UNSET if _is_null(document.query) else document.query,
         schedule_in=document.schedule_in,
         scheduled_at=document.scheduled_at,
         repeat_every=document.repeat_every,
@@ -128,10 +128,9 @@ def _request(document: Create, problems: list[Problem], *, dynamic_fields: bool)
     }
     if document.webhook_url is not None:
         fields |= {"webhook_url": document.webhook_url, "webhook_events": list(TOLD)}
-    if isinstance(document.body, msgspec.Raw) and bytes(document.body) != b"null":
-        value = msgspec.json.decode(document.body)
-        # A text is sent as it is, all else as JSON.
-        fields |= {"body": value} if isinstance(value, str) else {"json": document.body}
+    if isinstance(document.body, msgspec.Raw) and not _is_null(document.body):
+        is_text = bytes(document.body).startswith(b'"')  # which is sent as it is, all else as JSON
+        fields |= {"body": msgspec.json.decode(document.body)} if is_text else {"json": document.body}
     return fields
 
 
@@ -176,9 +175,20 @@ def _method(word: str | None, problems: list[Problem]) -> Any:
     return method.upper()
 
 
-def _query(query: dict[str, Any] | str | None, problems: list[Problem]) -> dict[str, str]:
-    if not isinstance(query, str):
-        return dict(islice(flattened(query or {}), MAX_COUNT + 1))  # one too many is refused as a thousand are
+def _is_null(value: msgspec.Raw | UnsetType) -> bool:
+    return isinstance(value, msgspec.Raw) and bytes(value) == b"null"
+
+
+def _query(raw: msgspec.Raw | UnsetType, problems: list[Problem]) -> dict[str, str]:
+    if not isinstance(raw, msgspec.Raw) or _is_null(raw):
+        return {}
+    try:
+        query = msgspec.json.decode(raw, type=dict[str, Any] | str)
+    except (msgspec.ValidationError, RecursionError):
+        problems.append(Problem("query", 'expected an object, or a text such as "a=1&b=2"'))
+        return {}
+    if isinstance(query, dict):
+        return dict(islice(flattened(query), MAX_COUNT + 1))  # one too many is refused as a thousand are
     pairs = parse_qsl(query.removeprefix("?"), keep_blank_values=True)
     if len(dict(pairs)) < len(pairs):
         problems.append(Problem("query", "a text may name each parameter once; others go into the url"))

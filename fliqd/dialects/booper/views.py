@@ -3,6 +3,7 @@
 from typing import Any
 
 import msgspec
+from msgspec import UNSET
 
 from fliqd.core.booper_notices import STATES, inner_time, outer_time
 from fliqd.core.headers import masked
@@ -67,8 +68,8 @@ def _args(job: Job, asked: Kept, *, secrets: bool) -> dict[str, Any]:
         "headers": job.headers if secrets else masked(job.headers),
         "body": None if body is None else msgspec.Raw(body) if job.body_is_json else body.decode("utf-8", "replace"),
     }
-    if asked.query is not None or job.query:
-        args["query"] = job.query if asked.query is None else asked.query
+    if asked.query is not UNSET or job.query:
+        args["query"] = job.query if asked.query is UNSET else asked.query
     for name in ("schedule_in", "scheduled_at", "repeat_every", "cron"):
         if (sent := getattr(asked, name)) is not None:
             args[name] = sent
