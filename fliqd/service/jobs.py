@@ -130,14 +130,19 @@ class Jobs:
         page = await self._store.jobs(where, before_pk=before_pk, limit=limit)
         return page.jobs, page.next_pk
 
-    async def update(self, job_id: str, asked: Asked) -> Job:
-        """Change a waiting job; a change of its time makes it wait for that, even within its retries."""
+    async def update(self, job_id: str, asked: Asked, *, key: str | None = None) -> Job:
+        """Change a waiting job; a change of its time makes it wait for that, even within its retries.
+
+        `key` is a new idempotency key, for an API in which that is a name; raise ConflictError where it is taken.
+        """
         now_ms = self._clock.now_ms()
         problems = list(asked.problems)
         fields = job_fields(asked.draft, self._defaults(), now_ms, problems)
         problems += [Problem(name, why) for name, why in FIXED.items() if name in fields]
         if problems:
             raise InvalidError(in_order(problems))
+        if key is not None:
+            fields["idempotency_key"] = key
         return await self._store.change_job(job_id, lambda job: lifecycle.update(lifecycle.own(job), fields, now_ms))
 
     async def cancel(self, job_id: str) -> Job:

@@ -41,6 +41,10 @@ class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
     name: str | None = None
     tag: str | None = None
     schedule_id: str | None = None
+    of_schedule: bool | None = None  # whether a schedule has made it
+    dialect: str | None = None
+    idempotency_key: str | None = None  # of the one that it still names
+    kept_in: str | None = None  # leaves out the jobs of this API whose key was let go
     created_from_ms: int | None = None
     created_to_ms: int | None = None
     scheduled_from_ms: int | None = None
@@ -462,7 +466,8 @@ class Store(Protocol):
     async def change_job(self, job_id: str, change: Callable[[Job], Job]) -> Job:
         """Replace a job that is not running by `change(job)`, read and written in one transaction.
 
-        `change` is pure and may raise, which leaves the job as it was. Raises NotFoundError.
+        `change` is pure and may raise, which leaves the job as it was. Raises NotFoundError, ConflictError where it
+        gives the job an idempotency key that another one holds.
         """
 
     async def executions(self, job_id: str) -> list[Execution]:

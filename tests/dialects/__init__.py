@@ -1,0 +1,1 @@
+"""The stand-in APIs, each held against what its reference says."""

@@ -62,6 +62,10 @@ FILTERS: Final = {
     "tag": "AND pk IN (SELECT job_pk FROM job_tag WHERE tag = :tag)",
     "schedule_id": "AND schedule_id = :schedule_id",
     "beyond_ms": "AND (scheduled_ms, pk) < (:beyond_ms, :beyond_pk)",
+    "of_schedule": "AND (schedule_id IS NOT NULL) = :of_schedule",
+    "dialect": "AND dialect = :dialect",
+    "idempotency_key": "AND idempotency_key = :idempotency_key AND NOT key_is_free",
+    "kept_in": "AND NOT (key_is_free AND dialect = :kept_in)",
 }
 
 
@@ -430,6 +434,8 @@ class SqliteStore:
             new = wanted.change(old)
         except FliqdError as err:
             return err
+        if new.idempotency_key != old.idempotency_key and self._known(tx, [new]):
+            return ConflictError(f'another job is called "{new.idempotency_key}"', "name_taken")
         if not self._replace(tx, old, new):
             return ConflictError(f"job {wanted.job_id} has just changed; read it again")
         return new
