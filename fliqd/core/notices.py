@@ -9,11 +9,11 @@ from typing import Any, Final
 
 import msgspec
 
-from fliqd.core import booper_notices
+from fliqd.core import booper_notices, dispatchq_notices
 from fliqd.core.answers import Answer
 from fliqd.core.drafts import host_of
 from fliqd.core.model import Job, JobStatus
-from fliqd.core.stand_ins import BOOPER
+from fliqd.core.stand_ins import BOOPER, DISPATCHQ
 from fliqd.core.times import maybe_time
 
 S = JobStatus
@@ -66,7 +66,12 @@ def notices(job: Job, answer: Answer | None = None) -> Iterator[Notice]:
     if job.webhook_url is not None and event in job.webhook_events:
         for name, payload in _told(job, event, word, answer):
             yield _notice(job, Kind.WEBHOOK, job.webhook_url, name, payload)
-    if job.callback_url is not None and job.status in (S.SUCCESS, S.FAILED):
+    if job.callback_url is not None and job.dialect == DISPATCHQ:
+        if job.status in dispatchq_notices.TOLD:
+            payload = dispatchq_notices.callback(job, answer)
+            notice = _notice(job, Kind.CALLBACK, job.callback_url, CALLBACK, payload)
+            yield msgspec.structs.replace(notice, signed_for=job.token_id)
+    elif job.callback_url is not None and job.status in (S.SUCCESS, S.FAILED):
         payload = booper_notices.result(job, answer) if job.dialect == BOOPER else _answer(job, answer)
         yield _notice(job, Kind.CALLBACK, job.callback_url, CALLBACK, payload)
 
