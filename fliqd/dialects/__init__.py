@@ -3,6 +3,7 @@
 from fliqd.api.app import Services, StandIn
 from fliqd.dialects import fliq
 from fliqd.dialects.booper import Booper
+from fliqd.dialects.dispatchq import DispatchQ
 from fliqd.dialects.quedup import QuedUp
 from fliqd.settings import StandIns
 
@@ -10,4 +11,4 @@ from fliqd.settings import StandIns
 def stand_ins(services: Services, settings: StandIns) -> tuple[StandIn, ...]:
     """Return all of them, over the services of a daemon."""
     booper = Booper(services, dynamic_fields=settings.booper_dynamic_fields)
-    return (*fliq.both(services), booper, QuedUp(services))
+    return (*fliq.both(services), booper, DispatchQ(services), QuedUp(services))

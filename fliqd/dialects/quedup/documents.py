@@ -5,8 +5,8 @@ from typing import Any, Final
 
 from msgspec import UNSET, Struct, UnsetType
 
-from fliqd.api.documents import masked
 from fliqd.core.drafts import BackoffDraft, JobDraft
+from fliqd.core.headers import masked
 from fliqd.core.model import Execution, ExecutionStatus, Job, JobStatus
 from fliqd.core.schedule import Schedule, ScheduleStatus
 from fliqd.core.schedule_drafts import ScheduleDraft
