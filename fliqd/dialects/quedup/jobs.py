@@ -56,7 +56,7 @@ class QuedUpJobs:
 
     async def part(self, place: Place) -> Sequence[Job | Schedule]:
         """Return a part of them all: those that recur, newest first, then those that run once."""
-        found, total = await part_of(self._schedules, place)
+        found, total = await part_of(self._schedules, place, counted=False)
         rest = place.limit - len(found)
         offset = max(0, place.offset - total)
         return [*found, *(await self._jobs.page(ONE_TIME, JobOrder(), offset=offset, limit=rest) if rest else ())]
