@@ -1,5 +1,6 @@
 """`/quedup`: the API of QuedUp as its pages describe it, and as ours do where those say nothing."""
 
+import asyncio
 import json
 import re
 from datetime import timedelta
@@ -180,6 +181,13 @@ async def test_a_name_is_one_job_s_alone(quedup: Speaker, target: Target) -> Non
     assert (await quedup("GET", "/jobs")).body == []
     await made(quedup, target, name="once", schedule="@daily")
     await made(quedup, target, name="recurring")
+
+
+async def test_of_many_at_once_one_gets_a_name(quedup: Speaker, target: Target) -> None:
+    body = {"name": "Job", "method": "GET", "url": target.url, "run_at": LATER}
+    asked = [quedup("POST", "/jobs", body | {"schedule": "@daily" if number % 2 else None}) for number in range(20)]
+    statuses = [answer.status for answer in await asyncio.gather(*asked)]
+    assert sorted(statuses) == [200] + [409] * 19
 
 
 async def test_other_apis_may_use_the_same_name(fliqd: RunningDaemon, quedup: Speaker, target: Target) -> None:
