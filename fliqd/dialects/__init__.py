@@ -10,9 +10,5 @@ from fliqd.settings import StandIns
 
 def stand_ins(services: Services, settings: StandIns) -> tuple[StandIn, ...]:
     """Return all of them, over the services of a daemon."""
-    return (
-        *fliq.both(services),
-        Booper(services, dynamic_fields=settings.booper_dynamic_fields),
-        DispatchQ(services),
-        QuedUp(services),
-    )
+    booper = Booper(services, dynamic_fields=settings.booper_dynamic_fields)
+    return (*fliq.both(services), booper, DispatchQ(services), QuedUp(services))

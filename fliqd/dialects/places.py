@@ -35,10 +35,11 @@ def place_of(query: Mapping[str, str], *, limit: int) -> Place:
     return Place(numbers["offset"], numbers["limit"])
 
 
-async def part_of(schedules: ScheduleService, place: Place) -> tuple[Sequence[Schedule], int]:
-    """Return a part of the schedules, newest first, and how many there are in all.
+async def part_of(schedules: ScheduleService, place: Place, *, counted: bool) -> tuple[Sequence[Schedule], int]:
+    """Return a part of the schedules, newest first, and how many there are: in all, or as far as it has looked.
 
-    It goes through all of them, a few at a time: there are few schedules, and none is kept but those asked for.
+    It goes through them a few at a time, and to the end only where the part goes beyond it or they are to be
+    `counted`: there are few schedules, and none is kept but those asked for.
     """
     found: list[Schedule] = []
     total = 0
@@ -48,5 +49,5 @@ async def part_of(schedules: ScheduleService, place: Place) -> tuple[Sequence[Sc
         first, last = place.offset - total, place.offset + place.limit - total
         found += page[max(0, first) : max(0, last)]
         total += len(page)
-        if before_pk is None:
+        if before_pk is None or (not counted and len(found) == place.limit):
             return found, total

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
-from fliqd.core.answers import content
+from fliqd.core.answers import Answer
 from fliqd.core.dispatchq_notices import WORDS, attempts
 from fliqd.core.drafts import BackoffDraft, JobDraft
 from fliqd.core.headers import masked
@@ -212,10 +212,17 @@ def _payload_view(one: Job | Schedule) -> dict[str, Any]:
 def _response_view(last: Execution | None) -> dict[str, Any]:
     if last is None:
         return {"response_code": None, "response_body": None, "duration_ms": None}
+    answer = Answer(
+        status_code=last.status_code,
+        headers=last.response_headers,
+        body=last.response_body,
+        truncated=last.response_truncated,
+        duration_ms=(last.finished_ms or last.started_ms) - last.started_ms,
+    )
     return {
-        "response_code": last.status_code,
-        "response_body": content(last.response_headers, last.response_body, truncated=last.response_truncated),
-        "duration_ms": None if last.finished_ms is None else last.finished_ms - last.started_ms,
+        "response_code": answer.status_code,
+        "response_body": answer.content,
+        "duration_ms": answer.duration_ms,
     }
 
 

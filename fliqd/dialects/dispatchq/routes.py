@@ -127,7 +127,7 @@ async def create_schedule(ops: Operations, request: web.Request) -> web.Response
 
 async def list_schedules(ops: Operations, request: web.Request) -> web.Response:
     place = place_of(request.query, limit=LISTED)
-    found, total = await part_of(ops.schedules, place)
+    found, total = await part_of(ops.schedules, place, counted=True)
     secrets = request[CALLER].sees_secrets
     views = [schedule_view(schedule, secrets=secrets) for schedule in found]
     return json_response({"data": views, "total": total, **_shown(place)})

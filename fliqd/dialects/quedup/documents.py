@@ -78,13 +78,14 @@ def recurring(asked: CreateJobRequest, problems: list[Problem]) -> ScheduleDraft
 
 
 def change_of(found: Job | Schedule, asked: UpdateJobRequest, problems: list[Problem]) -> dict[str, Any]:
-    """Return the fields to change in a job; what is as it was is left alone."""
+    """Return the fields to change in a job; what is as it is shown is left alone, so that a job can be sent back."""
+    shown = {name: getattr(found, name) for name in ("url", "http_method", "headers")}
+    shown |= {"name": _name(found), "body": _body(found)}
     given = {name: value for name, value in _request(asked, problems).items() if value is not UNSET}
+    given = {name: value for name, value in given.items() if (value or "") != (shown[name] or "")}
     for name in ("name", "url", "http_method"):
-        if given.get(name, UNSET) is None or given.get(name) == getattr(found, name):
-            given.pop(name, None)
-    if "body" in given and given["body"] == body_of(found):
-        del given["body"]
+        if given.get(name, UNSET) is None:
+            del given[name]
     if isinstance(found, Schedule):
         if isinstance(asked.schedule, str) and asked.schedule != rule_of(found):
             given["cron"] = asked.schedule
@@ -136,15 +137,23 @@ def job_view(one: Job | Schedule, *, secrets: bool) -> dict[str, Any]:
     """Return a job as QuedUp shows it; without `secrets`, headers that carry some are masked."""
     return {
         "id": public_id(one),
-        "name": one.name,
+        "name": _name(one),
         "method": one.http_method,
         "url": one.url,
         "headers": one.headers if secrets else masked(one.headers),
-        "body": body_of(one),
+        "body": _body(one),
         "schedule": None if isinstance(one, Job) else rule_of(one),
         "next_run_at": maybe_time(_next_ms(one)),
         "status": status_of(one),
     }
+
+
+def _name(one: Job | Schedule) -> str:
+    return one.name or ""  # its jobs have one always; those of other APIs may have none
+
+
+def _body(one: Job | Schedule) -> str:
+    return body_of(one) or ""  # a text in every job of its page, and never null
 
 
 def _next_ms(one: Job | Schedule) -> int | None:

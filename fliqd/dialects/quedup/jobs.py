@@ -1,7 +1,10 @@
 """QuedUp's jobs over ours: one that runs once is a job, one that recurs is a schedule."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Final
+from weakref import WeakValueDictionary
 
 from fliqd.core.drafts import JobDraft
 from fliqd.core.model import FINAL, Execution, Job, JobStatus
@@ -35,6 +38,8 @@ class QuedUpJobs:
     def __init__(self, jobs: Jobs, schedules: ScheduleService) -> None:
         self._jobs = jobs
         self._schedules = schedules
+        # Names that are being taken. The store sees to each kind by itself, and knows nothing of the other one.
+        self._names: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def find(self, job_id: str) -> Job | Schedule:
         """Return what has an id; raise NotFoundError, also for what was deleted."""
@@ -56,7 +61,7 @@ class QuedUpJobs:
 
     async def part(self, place: Place) -> Sequence[Job | Schedule]:
         """Return a part of them all: those that recur, newest first, then those that run once."""
-        found, total = await part_of(self._schedules, place)
+        found, total = await part_of(self._schedules, place, counted=False)
         rest = place.limit - len(found)
         offset = max(0, place.offset - total)
         return [*found, *(await self._jobs.page(ONE_TIME, JobOrder(), offset=offset, limit=rest) if rest else ())]
@@ -65,26 +70,32 @@ class QuedUpJobs:
         """Make a job; raise InvalidError, ConflictError for a name that is taken."""
         if isinstance(asked.schedule, str):
             schedule = AskedSchedule(recurring(asked, problems), problems)
-            await self._no_other_is_called(asked.name, Schedule)
-            return await self._schedules.create(schedule, dialect=QUEDUP, token_id=token_id)
+            async with self._taking(asked.name, Schedule):
+                return await self._schedules.create(schedule, dialect=QUEDUP, token_id=token_id)
         job = Asked(once(asked, problems), problems)
-        await self._no_other_is_called(asked.name, Job)
-        created = await self._jobs.create(job, dialect=QUEDUP, token_id=token_id)
+        async with self._taking(asked.name, Job):
+            created = await self._jobs.create(job, dialect=QUEDUP, token_id=token_id)
         if created.replayed:  # the name is its idempotency key
             raise _taken(created.job.name)
         return created.job
 
-    async def _no_other_is_called(self, name: object, kind: type[Job | Schedule]) -> None:
-        """Raise ConflictError where one of the other kind has a name; among its own kind the store sees to it."""
+    @asynccontextmanager
+    async def _taking(self, name: object, kind: type[Job | Schedule]) -> AsyncIterator[None]:
+        """Keep a name from being taken by others meanwhile; raise ConflictError where one of the other kind has it."""
         if not isinstance(name, str):
+            yield
             return
-        if kind is Job:
-            named: Sequence[Any] = (await self._schedules.page(ScheduleFilter(name=name), before_pk=None, limit=1))[0]
-        else:
-            where = JobFilter(dialect=QUEDUP, idempotency_key=name)
-            named = await self._jobs.page(where, JobOrder(), offset=0, limit=1)
-        if named:
-            raise _taken(name)
+        async with self._names.setdefault(name, asyncio.Lock()):
+            if kind is Job:
+                named: Sequence[Any] = (await self._schedules.page(ScheduleFilter(name=name), before_pk=None, limit=1))[
+                    0
+                ]
+            else:
+                where = JobFilter(dialect=QUEDUP, idempotency_key=name)
+                named = await self._jobs.page(where, JobOrder(), offset=0, limit=1)
+            if named:
+                raise _taken(name)
+            yield
 
     async def change(
         self, found: Job | Schedule, asked: UpdateJobRequest, problems: list[Problem], *, by: str
@@ -107,18 +118,19 @@ class QuedUpJobs:
     async def _change_once(self, job: Job, asked: UpdateJobRequest, given: dict[str, Any]) -> Job:
         if isinstance(asked.schedule, str):
             raise ConflictError("this job runs once: to have it recur, delete it and create it again")
-        if "name" in given:
-            await self._no_other_is_called(given["name"], Job)
+        if not given:
+            return job
         named = job.dialect == QUEDUP and job.idempotency_key is not None
-        key = given.get("name") if named else None
-        return await self._jobs.update(job.id, Asked(JobDraft(**given)), key=key) if given else job
+        async with self._taking(given.get("name"), Job):
+            return await self._jobs.update(job.id, Asked(JobDraft(**given)), key=given.get("name") if named else None)
 
     async def _change_recurring(self, schedule: Schedule, asked: UpdateJobRequest, given: dict[str, Any]) -> Schedule:
         if asked.schedule is None:
             raise ConflictError("this job recurs: to have it run once, delete it and create it again")
-        if "name" in given:
-            await self._no_other_is_called(given["name"], Schedule)
-        return await self._schedules.update(schedule.id, AskedSchedule(ScheduleDraft(**given))) if given else schedule
+        if not given:
+            return schedule
+        async with self._taking(given.get("name"), Schedule):
+            return await self._schedules.update(schedule.id, AskedSchedule(ScheduleDraft(**given)))
 
     async def pause(self, found: Job | Schedule) -> Job | Schedule:
         """Keep a job from being run; nothing, where it is paused."""

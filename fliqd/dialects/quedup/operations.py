@@ -16,7 +16,7 @@ PART: Final[dict[str, dict[str, Any]]] = {
 }
 _FIELDS: Final = {
     "Job": {
-        "id": "text", "name": "text?", "method": "text", "url": "text", "headers": "map", "body": "text?",
+        "id": "text", "name": "text", "method": "text", "url": "text", "headers": "map", "body": "text",
         "schedule": "text?", "next_run_at": "time?", "status": "text",
     },
     "Run": {
