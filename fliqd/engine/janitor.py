@@ -90,6 +90,7 @@ class Janitor:
         await self._forget_before(now_ms - self._retention.finished_ms)
         await self._tidy(now_ms)
         await self._finish_deletions()
+        await self._give_back()
         oldest_ms = await self._store.oldest_finish_ms()
         self._next_by_age_ms = None if oldest_ms is None else oldest_ms + self._retention.finished_ms
         self._seen_changes = self._store.changes
@@ -109,6 +110,13 @@ class Janitor:
             full = await self._store.expire_unapproved(now_ms=now_ms, limit=BATCH) == BATCH
             await asyncio.sleep(PAUSE_S if full else 0)
         self._next_expiry_ms = await self._store.first_unapproved_expiry_ms()
+
+    async def _give_back(self) -> None:
+        """Give what is free now back to the disk."""
+        more = True
+        while more:
+            if more := await self._store.give_back():
+                await asyncio.sleep(PAUSE_S)
 
     async def _delete_before(self, before_ms: int) -> int:
         deleted = 0

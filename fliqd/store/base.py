@@ -527,8 +527,11 @@ class Store(Protocol):
     async def delete_finished(self, *, before_ms: int | None, limit: int) -> int:
         """Delete up to `limit` jobs that finished before then (None: any), the oldest first; return how many.
 
-        What they took is given back to the disk.
+        What they took is free for others, and left to `give_back`.
         """
+
+    async def give_back(self) -> bool:
+        """Give a little of what is free within the store back to the disk; tell whether there is more of it."""
 
     async def expire_unapproved(self, *, now_ms: int, limit: int) -> int:
         """Fail up to `limit` jobs that nobody has approved before they expired; return how many."""

@@ -4,6 +4,7 @@ import asyncio
 import re
 import sqlite3
 import stat
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from fliqd.core.model import HELD_MS, JobStatus
 from fliqd.errors import FliqdError, StoreInUseError, StoreUnusableError
 from fliqd.store.base import JobFilter
 from fliqd.store.sqlite import queries, schema
+from fliqd.store.sqlite.store import PAGES_KEPT
 from tests.store.conftest import open_sqlite
 from tests.store.test_conformance import NOW, a_job
 
@@ -43,6 +45,37 @@ async def test_one_daemon_a_store_also_through_a_symlink(path: Path, tmp_path: P
             await open_sqlite(name, [])
     await store.close()
     await (await open_sqlite(link, [])).close()
+
+
+async def test_what_deleted_jobs_took_is_given_back_to_the_disk(path: Path) -> None:
+    """All of it but a little, a little at a time."""
+    store = await open_sqlite(path, [])
+    await store.create_jobs([a_job(number, body=bytes(40_000)) for number in range(1, 201)])
+    for number in range(1, 201):
+        await store.change_job(a_job(number).id, lambda job: lifecycle.cancel(job, NOW))
+
+    def pages() -> tuple[int, int]:
+        with closing(sqlite3.connect(path)) as plain:
+            return (
+                plain.execute("PRAGMA page_count").fetchone()[0],
+                plain.execute("PRAGMA freelist_count").fetchone()[0],
+            )
+
+    full, _ = pages()
+    assert await store.delete_finished(before_ms=None, limit=1_000) == 200
+    _, free = pages()
+    assert free > 2_000
+    times = 1
+    while await store.give_back():
+        times += 1
+    left, kept = pages()
+    assert kept == PAGES_KEPT
+    assert left <= full - free + PAGES_KEPT
+    assert times >= 8
+    changes = store.changes
+    assert not await store.give_back()
+    assert store.changes == changes  # nothing is written where there is nothing to give
+    await store.close()
 
 
 async def test_it_runs_as_it_promises(path: Path) -> None:

@@ -101,9 +101,7 @@ class SqliteBuffers:
         answers = []
         for buffer_id in ids:
             gone = tx.rows("items_delete", {"id": buffer_id, "limit": DELETE_BATCH})
-            if gone:
-                tx.rows("pages_give_back", ())
-            else:
+            if not gone:
                 tx.rows("buffer_delete", {"id": buffer_id})
             answers.append(bool(gone))
         return answers

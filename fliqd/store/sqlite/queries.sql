@@ -282,7 +282,11 @@ INSERT INTO meta (key, value) VALUES ('last_pk', ?), ('last_item_pk', ?)
     ON CONFLICT (key) DO UPDATE SET value = excluded.value;
 
 -- name: pages_give_back
-PRAGMA incremental_vacuum(256);
+-- One: asked for more, it goes on with each step, and there is no column for Python's module to fetch.
+PRAGMA incremental_vacuum(1);
+
+-- name: pages_free
+SELECT freelist_count FROM pragma_freelist_count;
 
 -- name: finished_oldest
 SELECT min(finished_ms) FROM job WHERE finished_ms IS NOT NULL;

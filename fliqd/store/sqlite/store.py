@@ -50,6 +50,8 @@ MOST_WAITING: Final = 20_000  # rows before the writer beyond which a create is 
 PROBE_BYTES: Final = 64 * 1024  # more than an ordinary create needs: where this fits, work can go on
 ROW_BYTES: Final = 1_000  # about what a job takes besides its body, indexes included
 PAGE_BYTES: Final = 4096  # SQLite's default, which our files have
+PAGES_KEPT: Final = 256  # free ones that stay for what comes: they cost less than to take new ones from the disk
+PAGES_AT_ONCE: Final = 128  # given back in a transaction: a create may have to wait for it
 SYNCHRONOUS: Final = {"full": "FULL", "normal": "NORMAL"}
 
 # The conditions a list may carry, with the index that serves each.
@@ -701,8 +703,16 @@ class SqliteStore:
             self.outbox.forget_jobs(tx, [job_id for _, job_id in deleted])
         if any(counts):
             tx.each("last_pk_keep", [(str(self._last_pk), str(self._last_item_pk))])
-            tx.rows("pages_give_back", ())
         return counts
+
+    async def give_back(self) -> bool:
+        free: int = (await self._read("pages_free", {}))[0][0]
+        return free > PAGES_KEPT and await self._writer.write(self._give_back, free - PAGES_KEPT)
+
+    def _give_back(self, tx: Transaction, wanted: list[int]) -> list[bool]:
+        for _ in range(min(max(wanted), PAGES_AT_ONCE)):
+            tx.rows("pages_give_back", ())
+        return [pages > PAGES_AT_ONCE for pages in wanted]
 
     async def expire_unapproved(self, *, now_ms: int, limit: int) -> int:
         return await self._writer.write(self._expire_unapproved, (now_ms, limit), rows=limit)
