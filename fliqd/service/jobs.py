@@ -15,7 +15,7 @@ from fliqd.core.schedule import WhileRunning
 from fliqd.core.stand_ins import NATIVE
 from fliqd.core.times import format_time
 from fliqd.errors import FliqdError, InvalidError, Problem
-from fliqd.store.base import Created, JobFilter, JobOrder, Store
+from fliqd.store.base import Created, JobFilter, JobOrder, Place, Store
 
 # What cannot be changed later, and why.
 FIXED: Final = {
@@ -120,6 +120,10 @@ class Jobs:
     async def page(self, where: JobFilter, order: JobOrder, *, offset: int, limit: int) -> Sequence[Job]:
         """Return `limit` jobs from a place on, which shifts as jobs come and go: `list` does not do that."""
         return await self._store.jobs_from(where, order=order, offset=offset, limit=limit)
+
+    async def by_time(self, where: JobFilter, *, limit: int) -> tuple[Sequence[Job], Place | None]:
+        """Return jobs, those due last first, and the place to go on beyond, None at the end."""
+        return await self._store.jobs_by_time(where, limit=limit)
 
     async def count(self, where: JobFilter) -> int:
         """Return how many jobs there are."""

@@ -49,9 +49,16 @@ class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
     created_to_ms: int | None = None
     scheduled_from_ms: int | None = None
     scheduled_to_ms: int | None = None
-    # What comes after a job that is due then and has that key, where the last due come first; both or none.
+    # What comes beyond this place, where those due last come first; both or none.
     beyond_ms: int | None = None
     beyond_pk: int | None = None
+
+
+class Place(NamedTuple):
+    """That of a job in a list by due time; the key tells jobs of one instant apart."""
+
+    scheduled_ms: int
+    pk: int
 
 
 OrderedBy = Literal["created", "updated", "scheduled", "started", "finished"]
@@ -448,6 +455,12 @@ class Store(Protocol):
 
     async def jobs_from(self, where: JobFilter, *, order: JobOrder, offset: int, limit: int) -> list[Job]:
         """Return up to `limit` jobs after the first `offset` of them. It takes as long as there are jobs before."""
+
+    async def jobs_by_time(self, where: JobFilter, *, limit: int) -> tuple[list[Job], Place | None]:
+        """Return up to `limit` jobs, those due last first, and the place to go on beyond, None at the end.
+
+        It takes as long as there are jobs. Fewer when their bodies come to much, as with `jobs`.
+        """
 
     async def count_jobs(self, where: JobFilter) -> int:
         """Return how many jobs there are."""

@@ -29,6 +29,7 @@ from fliqd.store.base import (
     JobFilter,
     JobOrder,
     OrderedBy,
+    Place,
     QueueCounts,
     Reconciliation,
     Recorded,
@@ -234,11 +235,22 @@ async def test_attempts_from_a_place_on(store: Store) -> None:
 async def test_a_list_by_time_goes_on_beyond_any_job_of_it(store: Store) -> None:
     """Strictly beyond, in time and among those of one instant, whatever has come or gone meanwhile."""
     jobs = await add(store, *(a_job(number, NOW + 1000 * (number // 3)) for number in range(9)))
-    order = JobOrder("scheduled", newest_first=True)
     wanted = sorted(jobs, key=lambda job: (job.scheduled_ms, job.pk), reverse=True)
     for place, job in enumerate(wanted):
         beyond = JobFilter(beyond_ms=job.scheduled_ms, beyond_pk=job.pk)
-        assert await store.jobs_from(beyond, order=order, offset=0, limit=9) == wanted[place + 1 :]
+        assert await store.jobs_by_time(beyond, limit=9) == (wanted[place + 1 :], None)
+        at_most_two = await store.jobs_by_time(beyond, limit=2)
+        rest = wanted[place + 1 :]
+        assert at_most_two == (rest[:2], Place(rest[1].scheduled_ms, rest[1].pk) if len(rest) > 2 else None)
+
+
+async def test_a_list_by_time_stops_where_bodies_come_to_much(store: Store) -> None:
+    jobs = await add(store, *(a_job(number, body=b"x" * 1024 * 1024) for number in range(10)))
+    found, place = await store.jobs_by_time(JobFilter(), limit=10)
+    assert 1 <= len(found) < 10
+    assert place is not None
+    rest, _ = await store.jobs_by_time(JobFilter(beyond_ms=place.scheduled_ms, beyond_pk=place.pk), limit=10)
+    assert [job.pk for job in (*found, *rest)][:8] == [job.pk for job in jobs[::-1]][:8]
 
 
 async def test_who_holds_a_key(store: Store) -> None:

@@ -13,10 +13,11 @@ from fliqd.api.auth import CALLER
 from fliqd.api.documents import read_cursor
 from fliqd.api.requests import json_body
 from fliqd.core.decoding import decode
-from fliqd.core.model import Job, JobStatus
+from fliqd.core.model import JobStatus
 from fliqd.core.times import LAST_MS
 from fliqd.dialects.fliq.documents import in_our_words, names_in
 from fliqd.errors import InvalidError, Problem
+from fliqd.store.base import Place
 
 D = TypeVar("D", bound=msgspec.Struct)
 MOST: Final = 100
@@ -25,13 +26,6 @@ DAYS: Final = 30
 MOST_DAYS: Final = 365
 _LIMIT: Final = re.compile(r"[0-9]{1,3}", re.ASCII)
 _DAYS: Final = re.compile(r"[0-9]{1,9}", re.ASCII)
-
-
-class Place(msgspec.Struct, frozen=True, array_like=True):
-    """The last job of a page: what comes after it is due earlier, or as late and has a smaller key."""
-
-    scheduled_ms: int
-    pk: int
 
 
 class Part(NamedTuple):
@@ -95,10 +89,9 @@ def place(request: web.Request) -> Place | None:
     return found
 
 
-def place_after(job: Job) -> str:
-    """Return the cursor of what comes after a job."""
-    where = msgspec.json.encode(Place(job.scheduled_ms, job.pk))
-    return base64.urlsafe_b64encode(where).rstrip(b"=").decode()
+def write_place(place: Place | None) -> str | None:
+    """Return the cursor of what comes beyond a place."""
+    return None if place is None else base64.urlsafe_b64encode(msgspec.json.encode(place)).rstrip(b"=").decode()
 
 
 def status(request: web.Request, words: Mapping[str, JobStatus]) -> JobStatus | None:

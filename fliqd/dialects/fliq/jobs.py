@@ -1,7 +1,5 @@
 """`/jobs`: one request each, made once."""
 
-from typing import Final
-
 from aiohttp import web
 
 from fliqd.api.requests import path_id
@@ -13,9 +11,7 @@ from fliqd.dialects.fliq.documents import NewJob, in_their_words, job_draft
 from fliqd.dialects.fliq.views import attempt_view, execution_view, job_view
 from fliqd.dialects.fliq.voice import PENDING, STATUSES, Voice
 from fliqd.service.jobs import Asked, Jobs
-from fliqd.store.base import JobFilter, JobOrder
-
-ORDER: Final = JobOrder("scheduled", newest_first=True)
+from fliqd.store.base import JobFilter
 
 
 class JobCalls:
@@ -63,11 +59,10 @@ class JobCalls:
             beyond_ms=None if place is None else place.scheduled_ms,
             beyond_pk=None if place is None else place.pk,
         )
-        found = await self._jobs.page(where, ORDER, offset=0, limit=limit + 1)
+        found, beyond = await self._jobs.by_time(where, limit=limit)
         secrets = asking.sees_secrets(request)
-        shown = found[:limit]
-        views = [job_view(job, self._voice, self._user_id, secrets=secrets) for job in shown]
-        return answer({"jobs": views, "next_cursor": asking.place_after(shown[-1]) if len(found) > limit else None})
+        views = [job_view(job, self._voice, self._user_id, secrets=secrets) for job in found]
+        return answer({"jobs": views, "next_cursor": asking.write_place(beyond)})
 
     async def get(self, request: web.Request) -> web.Response:
         job = await self._jobs.get(path_id(request, "job"))

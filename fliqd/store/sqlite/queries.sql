@@ -89,6 +89,20 @@ SELECT execution.* FROM execution
  /* order */
  LIMIT :limit OFFSET :offset;
 
+-- name: job_sizes_by_time
+SELECT pk, coalesce(length(body), 0), scheduled_ms FROM job
+ WHERE pk < :before_pk
+   AND (:created_from_ms IS NULL OR created_ms >= :created_from_ms)
+   AND (:created_to_ms IS NULL OR created_ms < :created_to_ms)
+   AND (:scheduled_from_ms IS NULL OR scheduled_ms >= :scheduled_from_ms)
+   AND (:scheduled_to_ms IS NULL OR scheduled_ms < :scheduled_to_ms)
+   /* more */
+ ORDER BY scheduled_ms DESC, pk DESC
+ LIMIT :limit;
+
+-- name: jobs_of_a_time
+SELECT job.* FROM json_each(:pks) AS wanted JOIN job ON job.pk = wanted.value ORDER BY scheduled_ms DESC, job.pk DESC;
+
 -- name: jobs_newest_first
 SELECT * FROM job
  WHERE pk < :before_pk

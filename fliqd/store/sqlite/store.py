@@ -32,7 +32,7 @@ from fliqd.core.notices import wants
 from fliqd.core.rollups import Ended
 from fliqd.core.stand_ins import NATIVE, holds_key
 from fliqd.errors import ConflictError, FliqdError, NotFoundError, UnavailableError
-from fliqd.store.base import Counts, Created, Finish, JobFilter, JobOrder, OrderedBy, Page, Recorded, Token
+from fliqd.store.base import Counts, Created, Finish, JobFilter, JobOrder, OrderedBy, Page, Place, Recorded, Token
 from fliqd.store.sqlite import buffers, files, filesystem, queries, rows, schedules
 from fliqd.store.sqlite.alerts import SqliteAlerts
 from fliqd.store.sqlite.budget import that_fit
@@ -397,6 +397,16 @@ class SqliteStore:
         values |= {"before_pk": FIRST_ITEM_PK, "limit": limit, "offset": offset}
         found = await self._read("jobs_from", values, more, ORDERS[order])
         return [rows.job(row) for row in found]
+
+    async def jobs_by_time(self, where: JobFilter, *, limit: int) -> tuple[list[Job], Place | None]:
+        values, more = _conditions(where)
+        values |= {"before_pk": FIRST_ITEM_PK, "limit": limit + 1}
+        sizes = await self._read("job_sizes_by_time", values, more)
+        count = that_fit([(pk, size) for pk, size, _ in sizes[:limit]])
+        pks = [pk for pk, _, _ in sizes[:count]]
+        found = await self._read("jobs_of_a_time", {"pks": msgspec.json.encode(pks).decode()})
+        beyond = Place(sizes[count - 1][2], sizes[count - 1][0]) if count < len(sizes) else None
+        return [rows.job(row) for row in found], beyond
 
     async def count_jobs(self, where: JobFilter) -> int:
         values, more = _conditions(where)
