@@ -97,6 +97,7 @@ os.rename(path, path + "b")
         image = tmp_path / survival
         disk.history().image(disk.position, image, proof.chance, survival)
         images[survival] = {file.name: file.read_text() for file in image.iterdir()}
+        proof.saw(images=1)
     assert images == {"nothing": {"a": "one"}, "everything": {"ab": "two"}}
 
 
