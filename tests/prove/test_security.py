@@ -225,11 +225,8 @@ async def lived(fliqd: FliqdProcess, target: Target, config: Path) -> dict[str, 
     await fliqd("POST", f"/v1/buffers/{buffer.body['id']}/items", {"body": SECRETS["body"]})
     job = await fliqd.create(delay=0, **asked)
     await fliqd.until(job["id"], "success")
-    target.answers = [500]
-    failed = await fliqd.create(delay=0, **asked)
+    failed = await fliqd.create(**asked | {"url": f"http://127.0.0.1:9/{SECRETS['query']}", "delay": 0})
     await fliqd.until(failed["id"], "failed")
-    refused = await fliqd.create(**asked | {"url": f"http://127.0.0.1:9/{SECRETS['query']}", "delay": 0})
-    await fliqd.until(refused["id"], "failed")
     [declared] = [one for one in (await fliqd("GET", "/v1/schedules")).body["schedules"] if one["name"] == "declared"]
     run = (await fliqd("POST", f"/v1/schedules/{declared['id']}/run")).body
     await fliqd.until(run["id"], "success")
