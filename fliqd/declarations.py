@@ -77,6 +77,7 @@ class _Reader:
             name = resolved.get("name")
             if name is None:
                 problems.append(Problem("name", "is required: it is how the entry is known again"))
+                resolved["name"] = "unnamed"  # so that the rest of it is judged too
             elif isinstance(name, str) and name in names:
                 problems.append(Problem("name", f'"{name}" is the name of {section}[{names[name]}] already'))
             elif isinstance(name, str):

@@ -123,6 +123,26 @@ async def test_a_wrong_file_changes_nothing_and_every_problem_is_named(
     assert list(await file.schedules()) == ["nightly"]
 
 
+NAMELESS = {
+    "schedules": 'every = "1h"\nurl = "http://a/"',
+    "jobs": 'scheduled_at = 2027-01-01T00:00:00Z\nurl = "http://a/"',
+    "alerts": 'type = "slack"\ntarget = "https://a/"',
+    "buffers": 'url = "http://a/"\nrate_limit = 1',
+    "queues": "concurrency = 2",
+}
+
+
+@pytest.mark.parametrize("name", ["", 'name = "${env:NO_SUCH}"'])
+@pytest.mark.parametrize("kind", NAMELESS)
+async def test_an_entry_without_a_name_is_told_so(file: File, kind: str, name: str) -> None:
+    answer = await file.reload(f"[[{kind}]]\n{NAMELESS[kind]}\n{name}\n")
+    assert (answer.status, answer.code) == (400, "invalid_config")
+    told = {(detail["field"], detail["problem"]) for detail in answer.body["error"]["details"]}
+    reason = "the environment has no NO_SUCH" if name else "is required: it is how the entry is known again"
+    assert (f"{kind}[0].name", reason) in told
+    assert {field for field, _ in told} == {f"{kind}[0].name"}
+
+
 async def test_references_are_looked_up_when_the_request_leaves(
     file: File, fliqd: RunningDaemon, target: Target, clock: FakeClock, tmp_path: Path
 ) -> None:

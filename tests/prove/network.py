@@ -8,7 +8,7 @@ import socket
 import struct
 import subprocess
 import threading
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -26,6 +26,7 @@ ETH_P_ALL: Final = 0x0003
 SO_RCVBUFFORCE: Final = 33
 PACKET_STATISTICS: Final = 263, 6
 A, AAAA, CNAME = 1, 28, 5
+SYN, ACK = 0x02, 0x10
 NOERROR, SERVFAIL, NXDOMAIN = 0, 2, 3
 
 # What is at the other end. The first is private; the public ones are anybody's, and reachable here alone.
@@ -199,15 +200,14 @@ def _reply(question: bytes, error: int, found: list[bytes]) -> bytes:
 
 @dataclass
 class Requests:
-    """Every request that left, read off the cable: by delivery id and attempt, the segments that carried its head.
+    """Every request that left, read off the cable: each client's stream, whatever came twice or in parts."""
 
-    A segment that is sent again has the same place in the same stream, so it is the same one.
-    """
-
-    left: dict[tuple[str, int], set[tuple[Any, ...]]] = field(default_factory=lambda: defaultdict(set))
+    heads: int = 0  # segments that begin a request; one that is sent again counts again
+    _streams: list[bytearray] = field(default_factory=list)
+    _open: dict[bytes, tuple[int, bytearray]] = field(default_factory=dict)  # by addresses and ports: its first number
 
     def see(self, frame: bytes) -> None:
-        """Note a frame that carries the head of a request of a job."""
+        """Take in a frame, if it goes from a client to a server over TCP (RFC 9293)."""
         kind, at = struct.unpack_from(">H", frame, 12)[0], 14
         if kind == 0x0800:
             protocol, ends, length = frame[at + 9], frame[at + 12 : at + 20], (frame[at] & 15) * 4
@@ -218,12 +218,28 @@ class Requests:
         if protocol != socket.IPPROTO_TCP:
             return
         at += length
-        ports, sequence = frame[at : at + 4], frame[at + 4 : at + 8]
+        stream = ends + frame[at : at + 4]
+        number, flags = struct.unpack_from(">I", frame, at + 4)[0], frame[at + 13]
+        if flags & SYN and not flags & ACK and self._open.get(stream, (-1, None))[0] != number:
+            self._streams.append(bytearray())
+            self._open[stream] = number, self._streams[-1]
         payload = frame[at + (frame[at + 12] >> 4) * 4 :]
-        fields = dict(line.partition(b": ")[::2] for line in payload.lower().split(b"\r\n"))
-        if b"x-fliq-attempt" in fields:
-            delivery = (fields[b"x-fliq-delivery-id"].decode(), int(fields[b"x-fliq-attempt"]))
-            self.left[delivery].add((ends, ports, sequence))
+        if payload and stream in self._open:
+            first, data = self._open[stream]
+            self.heads += payload.startswith(b"POST ")
+            begin = (number - first - 1) % 2**32
+            data.extend(bytes(max(0, begin + len(payload) - len(data))))
+            data[begin : begin + len(payload)] = payload
+
+    def left(self) -> Counter[tuple[str, int]]:
+        """Return how often each attempt at a job has left, by delivery id and number."""
+        found: Counter[tuple[str, int]] = Counter()
+        for stream in self._streams:
+            for line in bytes(stream).lower().split(b"post /")[1:]:
+                fields = dict(part.partition(b": ")[::2] for part in line.split(b"\r\n"))
+                if b"x-fliq-attempt" in fields:
+                    found[fields[b"x-fliq-delivery-id"].decode(), int(fields[b"x-fliq-attempt"])] += 1
+        return found
 
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]

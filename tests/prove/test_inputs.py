@@ -114,7 +114,7 @@ async def test_no_request_that_a_document_allows_or_forbids_breaks_it(proof: Pro
     tool = TOOLS / "schemathesis"
     if not tool.exists():
         pytest.skip("Schemathesis is not installed: make prove")
-    async with process(tmp_path / "state", FLIQD_LOG__LEVEL="warning") as fliqd:
+    async with process(tmp_path / "state") as fliqd:
         await fliqd.start()
         found = await documents(fliqd)
         assert "/openapi.json" in found
