@@ -35,6 +35,6 @@ class Booper:
         self._routes.add(router, prefix)
         openapi.add_routes(router, prefix)
 
-    def refuse(self, err: Exception, request_id: str) -> web.Response:
+    def refuse(self, err: Exception, _request_id: str) -> web.Response:
         """Answer a request that ended with an error."""
-        return refusal(err, request_id)
+        return refusal(err)

@@ -5,8 +5,9 @@ from typing import Final
 
 from aiohttp import web
 
-from fliqd.api.errors import FAILED, FROM_AIOHTTP, json_response, respond_to
-from fliqd.errors import FliqdError, InvalidError, Problem
+from fliqd.api.errors import json_response
+from fliqd.dialects.refusals import problems_of, status_and_headers, told
+from fliqd.errors import InvalidError
 
 UNPROCESSABLE: Final = 422
 # What is called otherwise in the drafts of the core.
@@ -17,38 +18,18 @@ NAMES: Final[Mapping[str, str]] = {
     "every": "repeat_every",
     "json": "body",
 }
-_KEPT: Final = ("Allow", "Retry-After", "WWW-Authenticate")
 
 
-def refusal(err: Exception, request_id: str) -> web.Response:
+def refusal(err: Exception) -> web.Response:
     """Return the answer to a request that ended with an error; one that is no one's but ours is not explained."""
-    native = respond_to(err, request_id)
-    status = native.status
-    errors: dict[str, list[str]] = {}
+    problems = problems_of(err, NAMES)
+    status, headers = status_and_headers(err)
+    message, errors = told(err, problems), {}
     if isinstance(err, InvalidError):
         status = UNPROCESSABLE
-        message, errors = _invalid(err)
-    elif isinstance(err, FliqdError):
-        message = str(err)
-    elif isinstance(err, web.HTTPException):
-        message = FROM_AIOHTTP[status][1] if status in FROM_AIOHTTP else err.reason
-    else:
-        message = FAILED
-    headers = {name: native.headers[name] for name in _KEPT if name in native.headers}
+        if err.code == "invalid_json":  # which is the fault of no field, although one is called body
+            message = f"the request {problems[0].problem}"
+        else:
+            errors = {one.field: [same.problem for same in problems if same.field == one.field] for one in problems}
     document = {"error": {"status": status, "message": message, "errors": errors}}
     return json_response(document, status=status, headers=headers)
-
-
-def _invalid(err: InvalidError) -> tuple[str, dict[str, list[str]]]:
-    """Return the message, and the problems by the names that the client knows; none where no field is at fault."""
-    if err.code == "invalid_json":
-        return f"the request {err.problems[0].problem}", {}
-    errors: dict[str, list[str]] = {}
-    for problem in err.problems:
-        errors.setdefault(_name(problem), []).append(problem.problem)
-    return "; ".join(f"{name}: {said}" for name, problems in errors.items() for said in problems), errors
-
-
-def _name(problem: Problem) -> str:
-    first, dot, rest = problem.field.partition(".")
-    return NAMES.get(first, first) + dot + rest
