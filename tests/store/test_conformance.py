@@ -539,7 +539,7 @@ async def test_the_oldest_finished_jobs_go_first_and_live_ones_never(store: Stor
 
 async def test_counts(store: Store) -> None:
     jobs = await add(store, *(a_job(number, NOW + number) for number in range(6)))
-    none = {"items_waiting": 0, "items_running": 0, "items_failed": 0}
+    none = {"awaiting_approval": 0, "items_waiting": 0, "items_running": 0, "items_failed": 0}
     seen = await store.counts(since_ms=NOW)
     assert seen == Counts(waiting=6, running=0, finished=0, failed=0, first_due_ms=NOW, **none)
     claimed = await claim(store, jobs[:4], NOW + 10)
