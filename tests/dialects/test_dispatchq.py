@@ -732,6 +732,19 @@ async def test_jobs_of_other_apis(fliqd: RunningDaemon, dispatchq: Speaker, targ
     assert (other["body"], other["status"]) == ('{"a":1}', "active")
 
 
+def test_the_document_says_what_the_page_says_of_the_fields() -> None:
+    fields = document()["components"]["schemas"]["CreateJobRequest"]["properties"]
+    attempts, queue, delay, method = (
+        next(part for part in fields[name]["anyOf"] if part.get("type") != "null")
+        for name in ("max_attempts", "queue", "delay", "method")
+    )
+    assert (attempts["minimum"], attempts["maximum"], attempts["default"]) == (1, 100, 3)
+    assert (queue["pattern"], queue["default"]) == ("^[a-zA-Z0-9_-]+$", "default")
+    assert delay["pattern"] == r"^(\d+)(s|m|h|d)$"
+    assert set(method["enum"]) == {"GET", "POST", "PUT", "PATCH", "DELETE"}
+    assert fields["payload"]["type"] == ["object", "null"]
+
+
 async def test_the_document_has_every_call(fliqd: RunningDaemon, dispatchq: Speaker) -> None:
     assert routes_below(fliqd, "/dispatchq") == set(OPERATIONS)
     assert (await dispatchq("GET", "/openapi.json")).body == document()

@@ -11,6 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from fliqd.dialects import places
+from fliqd.dialects.quedup import jobs as quedup_jobs
 from fliqd.dialects.quedup.operations import OPERATIONS, document
 from tests.dialects.speaking import Speaker, routes_below
 from tests.support import JOB_ID, FakeClock, RunningDaemon, Target, process, until
@@ -284,7 +286,11 @@ async def test_a_job_is_run_now(quedup: Speaker, target: Target) -> None:
     assert (again.status, again.body.keys()) == (409, {"error"})
 
 
-async def test_runs_of_a_recurring_job_come_in_parts(quedup: Speaker, target: Target, clock: FakeClock) -> None:
+@pytest.mark.parametrize("step", [1, 2, 100])
+async def test_runs_of_a_recurring_job_come_in_parts(
+    quedup: Speaker, target: Target, clock: FakeClock, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    monkeypatch.setattr(quedup_jobs, "_STEP", step)  # however many of its jobs are read at a time
     target.answers += [500, 200, 200, 500]
     job = await made(quedup, target, schedule="@hourly")
     for number in (2, 3, 5):
@@ -338,6 +344,26 @@ async def test_the_list(fliqd: RunningDaemon, quedup: Speaker, target: Target) -
     for wrong in ("limit=0", "limit=101", "limit=x", "offset=-1", "offset=9999999999999999", "limit=%00"):
         answer = await quedup("GET", f"/jobs?{wrong}")
         assert (answer.status, answer.body.keys()) == (400, {"error"})
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 100])
+async def test_parts_of_the_list_make_up_the_whole(
+    fliqd: RunningDaemon, quedup: Speaker, target: Target, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    monkeypatch.setattr(places, "_STEP", step)  # however many schedules are read at a time
+    for number in range(5):
+        await made(quedup, target, name=f"recurring {number}", schedule="@daily")
+        await made(quedup, target, name=f"once {number}", run_at=LATER)
+    jobs = (await quedup("GET", "/jobs")).body
+    assert [job["name"] for job in jobs] == [
+        f"{kind} {number}" for kind in ("recurring", "once") for number in range(4, -1, -1)
+    ]
+    schedules = (await fliqd("GET", "/dispatchq/v1/schedules")).body["data"]
+    for limit in (1, 2, 3, 7):
+        for offset in range(12):
+            assert (await quedup("GET", f"/jobs?limit={limit}&offset={offset}")).body == jobs[offset : offset + limit]
+            part = (await fliqd("GET", f"/dispatchq/v1/schedules?limit={limit}&offset={offset}")).body
+            assert (part["data"], part["total"]) == (schedules[offset : offset + limit], 5)
 
 
 async def test_jobs_of_other_apis(fliqd: RunningDaemon, quedup: Speaker, target: Target) -> None:

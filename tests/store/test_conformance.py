@@ -192,6 +192,53 @@ async def test_filters(store: Store, where: JobFilter, numbers: list[int]) -> No
 
 
 @pytest.mark.parametrize(
+    ("where", "numbers"),
+    [
+        (JobFilter(of_schedule=False), [5, 4, 3, 2, 1]),
+        (JobFilter(of_schedule=True), [6]),
+        (JobFilter(dialect="quedup"), [4, 3, 2]),
+        (JobFilter(dialect="quedup", idempotency_key="k"), [3]),
+        (JobFilter(dialect="v1", idempotency_key="k"), [1]),
+        (JobFilter(idempotency_key="k"), [3, 1]),
+        (JobFilter(kept_in="quedup"), [6, 5, 4, 3, 1]),
+        (JobFilter(kept_in="dispatchq"), [6, 4, 3, 2, 1]),
+    ],
+)
+async def test_filters_of_the_stand_ins(store: Store, where: JobFilter, numbers: list[int]) -> None:
+    await add(store, a_job(1, idempotency_key="k"), a_job(2, dialect="quedup", idempotency_key="k"))
+    await store.change_job(a_job(2).id, lambda job: lifecycle.free_key(job, NOW))
+    await add(
+        store,
+        a_job(3, dialect="quedup", idempotency_key="k"),
+        a_job(4, dialect="quedup"),
+        a_job(5, dialect="dispatchq", key_is_free=True),
+        a_job(6, schedule_id="sched_1"),
+    )
+    found = (await store.jobs(where, before_pk=None, limit=9)).jobs
+    assert [int(job.id[4:]) for job in found] == numbers
+    assert await store.jobs_from(where, order=JobOrder(), offset=0, limit=9) == found
+    assert await store.count_jobs(where) == len(found)
+
+
+async def test_a_job_is_given_a_key_that_no_other_holds(store: Store) -> None:
+    held, _, other = await add(
+        store, a_job(1, idempotency_key="held"), a_job(2, idempotency_key="free", key_is_free=True), a_job(3)
+    )
+
+    def called(key: str) -> Callable[[Job], Job]:
+        return lambda job: msgspec.structs.replace(job, idempotency_key=key)
+
+    for key in ("free", "new"):
+        changed = await store.change_job(other.id, called(key))
+        assert (await store.create_jobs([a_job(9, idempotency_key=key)]))[0].job == changed
+    with pytest.raises(ConflictError) as caught:
+        await store.change_job(other.id, called("held"))
+    assert caught.value.code == "name_taken"
+    assert (await store.job(other.id)).idempotency_key == "new"
+    assert (await store.create_jobs([a_job(10, idempotency_key="held")]))[0].job == held
+
+
+@pytest.mark.parametrize(
     ("by", "numbers"),
     [
         ("created", [1, 2, 3]),

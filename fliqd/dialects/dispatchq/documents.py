@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Mapping
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
@@ -43,23 +43,34 @@ RETRYABLE: Final = frozenset({S.FAILED, S.CANCELLED})
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 
+def _said(**schema: object) -> msgspec.Meta:
+    """Have the OpenAPI document say more of a field; what is wrong with its value is said below, in our words."""
+    return msgspec.Meta(extra_json_schema=schema)
+
+
+Payload = Annotated[Raw, _said(type=["object", "null"])]
+Attempts = Annotated[int, _said(minimum=1, maximum=MAX_ATTEMPTS, default=DEFAULT_ATTEMPTS)]
+Queue = Annotated[str, _said(pattern="^[a-zA-Z0-9_-]+$", minLength=1, maxLength=64, default="default")]
+Delay = Annotated[str, _said(pattern=r"^(\d+)(s|m|h|d)$")]
+
+
 class RequestFields(Struct, kw_only=True):
     """What is sent and what becomes of it, in jobs and in schedules; what it does not know is let pass."""
 
     url: str | UnsetType | None = UNSET
     method: Method | UnsetType | None = UNSET
-    payload: Raw | UnsetType = UNSET
+    payload: Payload | UnsetType = UNSET
     headers: dict[str, str] | UnsetType | None = UNSET
-    max_attempts: int | UnsetType | None = UNSET
+    max_attempts: Attempts | UnsetType | None = UNSET
     requires_approval: bool | UnsetType | None = UNSET
     callback_url: str | UnsetType | None = UNSET
-    queue: str | UnsetType | None = UNSET
+    queue: Queue | UnsetType | None = UNSET
 
 
 class CreateJobRequest(RequestFields, kw_only=True):
     """The body of `POST /v1/jobs`."""
 
-    delay: str | UnsetType | None = UNSET
+    delay: Delay | UnsetType | None = UNSET
     dedupe_key: str | UnsetType | None = UNSET
 
 

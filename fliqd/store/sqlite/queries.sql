@@ -60,13 +60,9 @@ SELECT * FROM job WHERE id = :id;
 SELECT * FROM job WHERE pk = :pk;
 
 -- name: jobs_counted
-SELECT count(*) FROM job
- WHERE pk < :before_pk
-   AND (:created_from_ms IS NULL OR created_ms >= :created_from_ms)
-   AND (:created_to_ms IS NULL OR created_ms < :created_to_ms)
-   AND (:scheduled_from_ms IS NULL OR scheduled_ms >= :scheduled_from_ms)
-   AND (:scheduled_to_ms IS NULL OR scheduled_ms < :scheduled_to_ms)
-   /* more */;
+-- Through an index, a tenth of what the table is: the + keeps SQLite from going along the table by its key, and times,
+-- which no index has, are compared only where some are asked for.
+SELECT count(*) FROM job WHERE +pk < :before_pk /* more */;
 
 -- name: jobs_from
 -- A page by its place and not by its first row, as some of the stand-in APIs have it.

@@ -69,7 +69,12 @@ FILTERS: Final = {
     "idempotency_key": "AND idempotency_key = :idempotency_key AND NOT key_is_free",
     "kept_in": "AND NOT (key_is_free AND dialect = :kept_in)",
 }
-
+TIMES: Final = {
+    "created_from_ms": "AND created_ms >= :created_from_ms",
+    "created_to_ms": "AND created_ms < :created_to_ms",
+    "scheduled_from_ms": "AND scheduled_ms >= :scheduled_from_ms",
+    "scheduled_to_ms": "AND scheduled_ms < :scheduled_to_ms",
+}
 
 ORDERED_BY: Final[Mapping[OrderedBy, str]] = {
     "created": "pk",
@@ -410,7 +415,8 @@ class SqliteStore:
 
     async def count_jobs(self, where: JobFilter) -> int:
         values, more = _conditions(where)
-        found = await self._read("jobs_counted", values | {"before_pk": FIRST_ITEM_PK}, more)
+        times = [sql for name, sql in TIMES.items() if values[name] is not None]
+        found = await self._read("jobs_counted", values | {"before_pk": FIRST_ITEM_PK}, " ".join([more, *times]))
         return int(found[0][0])
 
     async def executions_from(
