@@ -49,7 +49,7 @@ async def test_it_may_die_anywhere(proof: Proof, tmp_path: Path) -> None:
     tries = [(place, 1) for place in places]
     tries += [(place, proof.chance.randrange(2, times + 1)) for place, times in places.items() if times > 1]
     proof.chance.shuffle(tries)
-    tries = tries[: proof.times(short=6, long=len(tries))]
+    tries = tries[: proof.times(short=3, long=len(tries))]
     proof.saw(places=len(places), tried=len(tries), died=0, not_reached=0, requests_repeated=0, lost=0)
     waiting = iter(enumerate(tries))
 

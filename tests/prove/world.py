@@ -120,12 +120,14 @@ class World:
             self.jobs[job_id] = Known(job_id, asked, earliest_ms + round(asked["delay"] * 1000))
 
     async def change(self, known: Known, path: str, timing: float) -> None:
-        asked = self.job(path, timing)
+        asked = self.job(path, timing) | {"expires_at": None}
         earliest_ms = self.now_ms()
         if (await self.ask("PATCH", f"/jobs/{known.id}", asked, ok=(200, 409))).status == 200:
             assert known.end is None
             known.asked |= asked
-            known.due_ms = earliest_ms + round(timing * 1000)
+            was_sent = any(delivery == known.id for delivery, _ in self.target.answered)
+            due_ms = earliest_ms + round(timing * 1000)
+            known.due_ms = min(known.due_ms, due_ms) if was_sent else due_ms
 
     async def cancel(self, known: Known) -> None:
         if (await self.ask("DELETE", f"/jobs/{known.id}", ok=(204, 409))).status == 204:
