@@ -3,7 +3,7 @@
 Two network namespaces with a cable between them, in one the daemon, in the other every address and the only name
 server; each packet is seen. Names that point to a public address on one look-up and to a private one on the next,
 or to both; black holes, half-open connections, resets before, within and after an answer; packets lost by chance
-(nftables; the kernel here has no netem), the cable pulled out again and again; a name server that is silent, lies,
+(nftables), the cable pulled out again and again; a name server that is silent, lies,
 denies and recovers. Needs root; elsewhere it is skipped, and says why.
 """
 
