@@ -211,7 +211,7 @@ def test_any_story_ends_well(proof: Proof) -> None:
         functools.partial(Machine, proof),  # type: ignore[arg-type]
         settings=settings(
             max_examples=proof.times(short=2, long=60),
-            stateful_step_count=proof.times(short=8, long=40),
+            stateful_step_count=40 if proof.long else 8,
             deadline=None,
             derandomize=not proof.long,
             database=None,

@@ -24,6 +24,8 @@ MOODS: Final = ("500", "429", "489", "reset", "close", "stall")
 SOON: Final = {"kind": "fixed", "initial": 0.05}
 LATER: Final = {"kind": "fixed", "initial": "10m"}
 HOUR_MS: Final = 3_600_000
+# It begins well after today: a clock that is set back to before this fliqd was made counts as not set.
+FIRST_AHEAD_MS: Final = 60 * 24 * HOUR_MS
 
 
 class MoodyTarget(Target):
@@ -80,7 +82,7 @@ class World:
     keys: dict[str, str] = field(default_factory=dict)
     items: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     schedules: dict[str, dict[str, Any]] = field(default_factory=dict)
-    ahead_ms: int = 0
+    ahead_ms: int = FIRST_AHEAD_MS
     latest_ms: int = 0
     kills: int = 0
     stops: int = 0
@@ -400,7 +402,7 @@ async def a_world(folder: Path) -> AsyncIterator[World]:
     """Yield a world whose daemon is ready."""
     folder.mkdir()
     clock_file = folder / "clock"
-    clock_file.write_bytes(FORMAT.pack(0))
+    clock_file.write_bytes(FORMAT.pack(FIRST_AHEAD_MS))
     target, receiver = MoodyTarget(), Target()
     async with AsyncExitStack() as stack:
         env = {"CLOCK_FILE": str(clock_file), "FLIQD_DISPATCH__SHUTDOWN_GRACE": "0.3"}
