@@ -100,11 +100,11 @@ async def settled(fliqd: RunningDaemon) -> None:
     now, after = format_time(now_ms), format_time(now_ms + 1)
 
     async def done() -> bool | None:
-        # In this order: a schedule moves on in the transaction that makes its job.
+        # In this order: a schedule moves on in the transaction that makes its job, which waits before it runs.
         for schedule in await everything(fliqd, "/v1/schedules", "schedules"):
             if schedule["next_run_at"] is not None and schedule["next_run_at"] <= now:
                 return None
-        for question in ("status=running", f"status=scheduled&scheduled_before={after}"):
+        for question in (f"status=scheduled&scheduled_before={after}", "status=running"):
             if (await fliqd("GET", f"/v1/jobs?limit=1&{question}")).body["jobs"]:
                 return None
         return True
