@@ -29,7 +29,7 @@ def cancel(client: Client, job_ids: tuple[str, ...], output: str) -> None:
     each(client, job_ids, step, output, lambda job: job["status"])
 
 
-@click.command("approve", epilog=example("fliqd jobs list --status awaiting_approval", "fliqd jobs approve ID"))
+@click.command("approve", epilog=example("fliqd jobs approve ID", "fliqd jobs list --status awaiting_approval"))
 @click.argument("job_ids", metavar="ID…", nargs=-1, required=True)
 @with_client
 @with_output
