@@ -346,7 +346,7 @@ class Daemon:
                 "bytes": self._store.size_bytes(),
                 "sqlite_version": sqlite3.sqlite_version,
             },
-            "config": self._config.where,
+            "config": self.reloading.file,
         }
 
     def _next_due_ms(self) -> int | None:

@@ -26,7 +26,7 @@ _REQUEST: Final = {
     "url": "text", "http_method": "text", "headers": "map", "query": "map", "body": "text?", "json": "any",
     "max_retries": "int", "backoff": "Backoff", "timeout_seconds": "number", "queue": "text", "name": "text?",
     "description": "text?", "tags": "texts", "on_interrupt": "text", "success_statuses": "statuses",
-    "requires_approval": "bool", "dynamic_fields": "text?",
+    "requires_approval": "bool", "dynamic_fields": "text?", "dialect": "text",
 }  # fmt: skip
 _TOLD: Final = {"webhook_url": "text?", "webhook_headers": "map", "webhook_events": "texts?", "callback_url": "text?"}
 _SUMS: Final = {

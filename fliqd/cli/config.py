@@ -12,7 +12,7 @@ COMMANDS: Final = {
     "diff": ("fliqd.cli.config_diff:diff", "Say what a reload would change."),
     "apply": ("fliqd.cli.config_diff:apply", "Have the daemon read its file again."),
     "show": ("fliqd.cli.config_show", "Show every setting, and where it comes from."),
-    "pull": ("fliqd.cli.config_pull", "Print what was made over the API as TOML."),
+    "pull": ("fliqd.cli.config_pull", "Print the schedules that were made over the API as TOML."),
 }
 
 

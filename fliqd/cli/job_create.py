@@ -62,7 +62,12 @@ def command(
         raise JOB.in_options(err) from err
     job = answer.document
     if answer.status != CREATED:
-        say("This idempotency key had made it before; nothing new was made.")
+        key = (
+            "dedupe key had found it: it does the same work"
+            if job["deduplicated"]
+            else "idempotency key had made it before"
+        )
+        say(f"This {key}; nothing new was made.")
     if output == TABLE:
         write(f"{job['id']}\n")
         say(sentence(job, moments.now()))

@@ -9,6 +9,7 @@ from fliqd.cli.output import is_for_people
 
 LONGEST: Final = 2000  # characters of a body that a person is shown
 SEPARATORS: Final = {"headers": ": ", "webhook_headers": ": ", "query": "=", "dst": "="}
+TOLD_IF_SO: Final = frozenset({"requires_approval", "deduplicated"})
 LISTS: Final = frozenset({"tags", "success_statuses", "webhook_events", "actions"})
 
 
@@ -16,7 +17,7 @@ def sides(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield names and what to show of their values; what is not set is left out."""
     at = moments.now()
     for name, value in document.items():
-        if value is None or value in ([], {}):
+        if value is None or value in ([], {}) or (name in TOLD_IF_SO and value is False):
             continue
         if name.endswith("_at") and is_for_people():
             yield name, moments.both(value, at)

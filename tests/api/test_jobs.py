@@ -56,6 +56,7 @@ async def test_a_created_job_shows_all_its_fields(fliqd: RunningDaemon) -> None:
         "actions": ["cancel", "run", "update"],
         "source": "api",
         "deduplicated": False,
+        "dialect": "v1",
         **dict.fromkeys(
             ["started_at", "finished_at", "last_status_code", "last_error", "replay_of", "schedule_id", "buffer_id",
              "approved_at", "approved_by"]

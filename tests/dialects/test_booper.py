@@ -910,3 +910,15 @@ async def test_nonsense_is_refused_and_never_a_crash(booper: Booper) -> None:
         for value in nonsense:
             answer = await booper("POST", "/api/jobs", {"url": booper.target.url, "schedule_in": 9999, name: value})
             assert answer.status in (200, 201, 422), (name, value, answer.body)
+
+
+async def test_a_recurrence_ends_also_by_a_run_that_is_over(
+    booper: Booper, fliqd: RunningDaemon, target: Target
+) -> None:
+    """Between two runs there is no other id to end it by."""
+    record = await booper.create(method="post", repeat_every=[30, "seconds"])
+    await target.received(1)
+    await booper.until(record["job_id"], "completed")
+    answer = await booper("POST", f"/api/jobs/{record['job_id']}/cancel")
+    assert (answer.status, answer.body["data"]["job"]["state"]) == (200, "completed")
+    assert (await fliqd("GET", "/v1/schedules")).body["schedules"] == []

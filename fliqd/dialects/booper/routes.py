@@ -11,7 +11,7 @@ from fliqd.api.auth import CALLER
 from fliqd.api.errors import json_response
 from fliqd.api.requests import json_body
 from fliqd.clock import Clock
-from fliqd.core.model import FINAL, Job, JobStatus
+from fliqd.core.model import Job, JobStatus
 from fliqd.core.stand_ins import BOOPER
 from fliqd.dialects.booper import log
 from fliqd.dialects.booper.documents import Wanted, read
@@ -91,9 +91,9 @@ class Routes:
         return json_response({"data": self._record(request, await self._find(request.match_info["id"]))})
 
     async def cancel(self, request: web.Request) -> web.Response:
-        """Cancel a job that waits, and its recurrence; what runs or has ended is shown as it is."""
+        """Cancel a job that waits, and its recurrence in any case; what runs or has ended is shown as it is."""
         job = await self._find(request.match_info["id"])
-        if job.status not in FINAL and job.schedule_id is not None and job.dialect == BOOPER:
+        if job.schedule_id is not None and job.dialect == BOOPER:
             await self._end(job.schedule_id)
             job = await self._jobs.get(job.id)
         if job.status in (S.SCHEDULED, S.AWAITING_APPROVAL):

@@ -1,5 +1,6 @@
 """What is asked in Fliq's words, put into ours; and what is wrong with it, put back into Fliq's."""
 
+import re
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, Final, Literal, TypeVar
 
@@ -19,6 +20,8 @@ MOST_RETRIES: Final = 20
 TYPES: Final = ("webhook", "slack")
 TWINS: Final = {"http_method": "method", "cron": "cron_expr"}  # the pages' name, which drafts share, and the library's
 # Headers that Fliq takes and does not send: those that a Go client sets itself, and its own.
+# What messages advise that Fliq does not have.
+_ALONE_IN_V1: Final = re.compile(r", or (?:a delay|every,) such as \"[^\"]*\"")
 _NOT_SENT: Final = frozenset({"host", "content-length", "transfer-encoding", "trailer"})
 
 
@@ -193,4 +196,5 @@ def _sent(headers: dict[str, str] | UnsetType | None) -> dict[str, str] | UnsetT
 
 
 def _renamed(problem: Problem, names: Mapping[str, str]) -> Problem:
-    return Problem(names.get(problem.field, problem.field), problem.problem, problem.code)
+    text = _ALONE_IN_V1.sub("", problem.problem)
+    return Problem(names.get(problem.field, problem.field), text, problem.code)
