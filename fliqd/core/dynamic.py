@@ -26,6 +26,7 @@ from fliqd.core.references import escape
 from fliqd.core.times import format_time
 
 ROOM: Final = 64 * 1024  # bytes of JSON that a state may grow to, and as much of an answer is read for it
+MOST_PUT_IN: Final = 1024 * 1024  # bytes of JSON that the texts of a body are replaced by, all of them together
 NAMES: Final = ("$job", "$state", "$previous")
 HAVE_BODIES: Final = frozenset({"POST", "PUT", "PATCH"})
 _FIELD: Final = re.compile(r"\$(job|state|previous)((?:\.[^.]+)*)")
@@ -48,11 +49,15 @@ class Heard(msgspec.Struct, frozen=True, gc=False):
     state: bytes | None = None
 
 
+class _TooLongError(Exception):
+    """More would be put into a body than is sent for one."""
+
+
 NOTHING: Final = Memory()
 
 
 def rendered(job: Job, memory: Memory) -> Job:
-    """Return a job with the body that is sent; as it is where that is no JSON, or nested too deeply.
+    """Return a job with the body that is sent; as it is where that is no JSON, nested too deeply, or would be too long.
 
     What comes from targets is literal, also where the rest of the body has references of the configuration file.
     """
@@ -67,11 +72,11 @@ def rendered(job: Job, memory: Memory) -> Job:
             fields = _literal(fields)
         if isinstance(body, dict):
             body = {key: value for key, value in body.items() if key not in NAMES}
-        whole = _replaced(body, fields)
+        whole = _Filling(fields).replaced(body)
         if isinstance(body, dict) and job.dynamic_fields is Dynamic.INJECT:
             whole |= {f"${name}": value for name, value in fields.items()}
         return msgspec.structs.replace(job, body=_encode(whole), body_is_json=True)
-    except (msgspec.MsgspecError, RecursionError):
+    except (msgspec.MsgspecError, RecursionError, _TooLongError):
         return job
 
 
@@ -117,13 +122,26 @@ def _fields(job: Job, body: object, memory: Memory) -> dict[str, Any]:
     }
 
 
-def _replaced(value: Any, fields: dict[str, Any]) -> Any:
-    if isinstance(value, str):
-        match = _FIELD.fullmatch(value) if value.startswith("$") else None
-        return value if match is None else _found(fields[match[1]], match[2].split(".")[1:])
-    if isinstance(value, dict):
-        return {key: _replaced(part, fields) for key, part in value.items()}
-    return [_replaced(part, fields) for part in value] if isinstance(value, list) else value
+class _Filling:
+    """Replaces the texts of one body, and gives up at MOST_PUT_IN: a short text may stand for a long value, often."""
+
+    def __init__(self, fields: dict[str, Any]) -> None:
+        self._fields = fields
+        self._room = MOST_PUT_IN
+
+    def replaced(self, value: Any) -> Any:
+        if isinstance(value, str):
+            match = _FIELD.fullmatch(value) if value.startswith("$") else None
+            return value if match is None else self._counted(_found(self._fields[match[1]], match[2].split(".")[1:]))
+        if isinstance(value, dict):
+            return {key: self.replaced(part) for key, part in value.items()}
+        return [self.replaced(part) for part in value] if isinstance(value, list) else value
+
+    def _counted(self, value: Any) -> Any:
+        self._room -= len(_encode(value))
+        if self._room < 0:
+            raise _TooLongError
+        return value
 
 
 def _found(value: Any, path: list[str]) -> Any:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fliqd.core.delivery import Response
-from fliqd.core.dynamic import NOTHING, ROOM, Heard, Memory, hear, remembered, rendered
+from fliqd.core.dynamic import MOST_PUT_IN, NOTHING, ROOM, Heard, Memory, hear, remembered, rendered
 from fliqd.core.model import Dynamic, Job
 
 JSON = st.recursive(
@@ -94,6 +94,16 @@ def test_the_state_begins_as_the_body_says() -> None:
     body = {"count": "$state.n", "$state": {"n": 3}}
     assert sent(body) == {"count": 3}
     assert sent(body, Memory(b'{"n":4}')) == {"count": 4}
+
+
+@pytest.mark.parametrize("text", ["$state", "$previous.long", "$state.long"])
+def test_no_more_is_put_in_than_a_body_may_hold(text: str) -> None:
+    long = "x" * (ROOM - 100)
+    memory = Memory(json.dumps({"long": long}).encode(), json.dumps({"long": long}).encode())
+    fits = MOST_PUT_IN // ROOM
+    assert json.dumps(sent([text] * fits, memory)).count(long) == fits
+    asked = job([text] * 100_000)
+    assert rendered(asked, memory) is asked
 
 
 @pytest.mark.parametrize(("method", "is_filled"), [("POST", True), ("PUT", True), ("PATCH", True), ("GET", False)])
