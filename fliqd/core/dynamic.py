@@ -94,23 +94,28 @@ def hear(response: Response) -> Heard:
     return Heard(_encode({"status": response.status, "body": body}))
 
 
-def remembered(before: Memory, heard: Heard) -> Memory:
-    """Return what the next run knows; a state that would grow too large stays as it was."""
+def remembered(before: Memory, heard: Heard, body: bytes | None = None) -> Memory:
+    """Return what the next run knows; a state that would grow too large, or too deep, stays as it was.
+
+    The first one to be merged is merged into what it began as: what `body`, that of the run's job, says.
+    """
     if heard.state is None:
         return Memory(before.state, heard.previous)
-    state = _object(before.state)
-    for name, value in _object(heard.state).items():
-        if value is None:
-            state.pop(name, None)
-        else:
-            state[name] = value
-    text = _encode(state)
+    try:
+        state = _first_state(body) if before.state is None else _object(before.state)
+        for name, value in _object(heard.state).items():
+            if value is None:
+                state.pop(name, None)
+            else:
+                state[name] = value
+        text = _encode(state)
+    except RecursionError:
+        return Memory(before.state, heard.previous)
     return Memory(text if len(text) <= ROOM else before.state, heard.previous)
 
 
 def _fields(job: Job, body: object, memory: Memory) -> dict[str, Any]:
-    first = body.get("$state") if isinstance(body, dict) else None
-    state = _object(memory.state) if memory.state is not None else first if isinstance(first, dict) else {}
+    state = _begun(body) if memory.state is None else _object(memory.state)
     return {
         "job": {
             "id": job.pk if job.dialect == "booper" else job.id,
@@ -161,6 +166,19 @@ def _literal(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _literal(part) for key, part in value.items()}
     return [_literal(part) for part in value] if isinstance(value, list) else value
+
+
+def _first_state(body: bytes | None) -> dict[str, Any]:
+    """Return what a body says that the state begins as; nothing where it is no JSON."""
+    try:
+        return _begun(_decode(body)) if body else {}
+    except (ValueError, msgspec.MsgspecError):  # ValueError: no UTF-8
+        return {}
+
+
+def _begun(body: object) -> dict[str, Any]:
+    first = body.get("$state") if isinstance(body, dict) else None
+    return dict(first) if isinstance(first, dict) else {}
 
 
 def _object(text: bytes | None) -> dict[str, Any]:

@@ -179,3 +179,21 @@ def test_a_state_has_bounds() -> None:
     small = remembered(NOTHING, Heard(b"{}", b'{"a":1}'))
     large = json.dumps({"b": "x" * ROOM}).encode()
     assert remembered(small, Heard(b'{"p":2}', large)) == Memory(small.state, b'{"p":2}')
+
+
+def test_the_first_state_is_merged_into_what_it_began_as() -> None:
+    body = b'{"count":"$state.n","$state":{"n":0,"kept":true}}'
+    memory = remembered(NOTHING, Heard(b"{}", b'{"n":1}'), body)
+    assert json.loads(memory.state or b"") == {"n": 1, "kept": True}
+    memory = remembered(memory, Heard(b"{}", b'{"kept":null}'), body)
+    assert json.loads(memory.state or b"") == {"n": 1}
+
+
+@pytest.mark.parametrize("body", [None, b"", b"$state", b"\xff", b"[1]", b'{"$state":3}'])
+def test_a_state_that_began_as_nothing_is_what_the_first_answer_says(body: bytes | None) -> None:
+    assert remembered(NOTHING, Heard(b"{}", b'{"n":1}'), body).state == b'{"n":1}'
+
+
+def test_a_state_that_is_nested_too_deeply_stays_as_it_was() -> None:
+    deep = b'{"a":' * 100_000 + b"1" + b"}" * 100_000
+    assert remembered(Memory(b'{"n":1}'), Heard(b'{"p":2}', deep)) == Memory(b'{"n":1}', b'{"p":2}')
