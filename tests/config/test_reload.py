@@ -177,6 +177,42 @@ async def test_references_are_looked_up_when_the_request_leaves(
     assert "s3cret" not in str((await fliqd("GET", "/v1/config")).body)
 
 
+async def test_what_references_stand_for_is_sent_and_neither_kept_nor_told(
+    file: File, fliqd: RunningDaemon, target: Target, clock: FakeClock
+) -> None:
+    secret = "s3cret-"
+    answer = await file.reload(
+        nightly(
+            f"{target.url}?key=${{env:BACKUP_TOKEN}}",
+            f"""
+            headers = {{ Authorization = "Bearer ${{env:BACKUP_TOKEN}}" }}
+            json = {{ token = "${{env:BACKUP_TOKEN}}", n = "$job.attempt" }}
+            dynamic_fields = "inject"
+            webhook_url = "{target.url}/told"
+            callback_url = "{target.url}/called"
+
+            [[alerts]]
+            name = "told"
+            type = "webhook"
+            target = "{target.url}/alerted"
+            """,
+        )
+    )
+    assert answer.status == 200, answer.body
+    target.answers += [500]
+    clock.advance(timedelta(hours=14))
+    run, *told = await target.received(4)
+    assert secret in run.path
+    assert run.json["token"].startswith(secret)
+    assert {hit.path.rpartition("/")[2] for hit in told} == {"told", "called", "alerted"}
+    assert not any(secret in hit.body.decode() for hit in told)
+    job_id = run.headers["X-Fliq-Delivery-Id"]
+    [execution] = (await fliqd("GET", f"/v1/jobs/{job_id}/executions")).body["executions"]
+    assert '"token":"${env:BACKUP_TOKEN}"' in execution["request_body"]
+    for path in (f"/v1/jobs/{job_id}", f"/v1/jobs/{job_id}/executions", f"/booper/api/logs?job_id={job_id}"):
+        assert secret not in str((await fliqd("GET", path)).body)
+
+
 @pytest.mark.parametrize(
     "misspelt", ["Bearer ${evn:BACKUP_TOKEN}", "Bearer ${env:BACKUP_TOKEN", "${BACKUP_TOKEN}", "${"]
 )
