@@ -279,3 +279,17 @@ async def test_after_downtime_each_run_that_is_made_up_for_awaits_approval(
         assert (await fliqd("POST", f"/v1/jobs/{job['id']}/approve")).status == 200
     await schedules.ended(schedule_id, 3)
     assert len(target.hits) == 3
+
+
+async def test_what_waits_in_line_is_not_held_back_as_well(
+    fliqd: RunningDaemon, schedules: Schedules, target: Target
+) -> None:
+    released = target.hold()
+    schedule_id = await one_runs(schedules, target)
+    await hours_pass(schedules, schedule_id, 1)
+    _, waiting = await schedules.jobs(schedule_id)
+    answer = await fliqd("POST", f"/quedup/jobs/{waiting['id']}/pause")
+    assert answer.status == 409
+    assert answer.body == {"error": "the job waits for an earlier run of its schedule; pause the schedule"}
+    released.set()
+    await schedules.ended(schedule_id, 2)
