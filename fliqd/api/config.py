@@ -52,6 +52,9 @@ LIFE: Final = frozenset(
         "next_attempt_at",
         "actions",
         "paused",
+        "state",
+        "approved_at",
+        "approved_by",
     }
 )  # fmt: skip -- what no file says
 

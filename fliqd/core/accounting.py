@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from fliqd.core.model import HELD_MS, Job
+from fliqd.core.model import HELD_MS, Job, JobStatus
 from fliqd.core.schedule import Misfire, Missed, MissedReason, Schedule, WhileRunning, job_of, run_ms, timing_of
 from fliqd.core.timing import Timing
 
@@ -88,8 +88,8 @@ def advance(
 ) -> Advance:
     """Make jobs of the slots, as far as the schedule's overlap and number of runs allow, and move it on.
 
-    `running` jobs of it have not ended, `held` of them wait for the others; `made` are slots that have a job
-    already, as when the clock was set back. What is made up for queues up whatever the overlap says but for
+    `running` jobs of it have not ended, `held` of them wait for the others or for somebody; `made` are slots that
+    have a job already, as when the clock was set back. What is made up for queues up whatever the overlap says but for
     `allow`: skipping it would undo it. The line has an end, since a run may hang through misfire after misfire:
     100 of `all`, else one.
     """
@@ -106,8 +106,9 @@ def advance(
             continue
         if schedule.overlap is WhileRunning.ALLOW or not running:
             jobs.append(slot.job)
+            held += slot.job.status is JobStatus.AWAITING_APPROVAL  # which it does before others, too
         elif (slot.late and held < line) or (schedule.overlap is WhileRunning.QUEUE and not held):
-            jobs.append(msgspec.structs.replace(slot.job, next_attempt_ms=HELD_MS))
+            jobs.append(_in_line(slot.job))
             held += 1
         else:
             missed.append(Missed(slot.slot_ms, slot.slot_ms, 1, MissedReason.OVERLAP, now_ms))
@@ -120,6 +121,13 @@ def advance(
         jobs=tuple(jobs),
         missed=_joined(missed, [*made, *(slot.slot_ms for slot in due.slots)]),
     )
+
+
+def _in_line(job: Job) -> Job:
+    """Return a job that waits for the runs before it: one that awaits approval has no time."""
+    if job.status is JobStatus.AWAITING_APPROVAL:
+        return job
+    return msgspec.structs.replace(job, next_attempt_ms=HELD_MS)
 
 
 def not_run(schedule: Schedule, reason: MissedReason, now_ms: int, *, begun: bool = False) -> Account:

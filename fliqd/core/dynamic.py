@@ -26,6 +26,7 @@ from fliqd.core.references import escape
 from fliqd.core.times import format_time
 
 ROOM: Final = 64 * 1024  # bytes of JSON that a state may grow to, and as much of an answer is read for it
+MOST_PUT_IN: Final = 1024 * 1024  # bytes of JSON that the texts of a body are replaced by, all of them together
 NAMES: Final = ("$job", "$state", "$previous")
 HAVE_BODIES: Final = frozenset({"POST", "PUT", "PATCH"})
 _FIELD: Final = re.compile(r"\$(job|state|previous)((?:\.[^.]+)*)")
@@ -48,11 +49,15 @@ class Heard(msgspec.Struct, frozen=True, gc=False):
     state: bytes | None = None
 
 
+class _TooLongError(Exception):
+    """More would be put into a body than is sent for one."""
+
+
 NOTHING: Final = Memory()
 
 
 def rendered(job: Job, memory: Memory) -> Job:
-    """Return a job with the body that is sent; as it is where that is no JSON, or nested too deeply.
+    """Return a job with the body that is sent; as it is where that is no JSON, nested too deeply, or would be too long.
 
     What comes from targets is literal, also where the rest of the body has references of the configuration file.
     """
@@ -67,11 +72,11 @@ def rendered(job: Job, memory: Memory) -> Job:
             fields = _literal(fields)
         if isinstance(body, dict):
             body = {key: value for key, value in body.items() if key not in NAMES}
-        whole = _replaced(body, fields)
+        whole = _Filling(fields).replaced(body)
         if isinstance(body, dict) and job.dynamic_fields is Dynamic.INJECT:
             whole |= {f"${name}": value for name, value in fields.items()}
         return msgspec.structs.replace(job, body=_encode(whole), body_is_json=True)
-    except (msgspec.MsgspecError, RecursionError):
+    except (msgspec.MsgspecError, RecursionError, _TooLongError):
         return job
 
 
@@ -89,23 +94,28 @@ def hear(response: Response) -> Heard:
     return Heard(_encode({"status": response.status, "body": body}))
 
 
-def remembered(before: Memory, heard: Heard) -> Memory:
-    """Return what the next run knows; a state that would grow too large stays as it was."""
+def remembered(before: Memory, heard: Heard, body: bytes | None = None) -> Memory:
+    """Return what the next run knows; a state that would grow too large, or too deep, stays as it was.
+
+    The first one to be merged is merged into what it began as: what `body`, that of the run's job, says.
+    """
     if heard.state is None:
         return Memory(before.state, heard.previous)
-    state = _object(before.state)
-    for name, value in _object(heard.state).items():
-        if value is None:
-            state.pop(name, None)
-        else:
-            state[name] = value
-    text = _encode(state)
+    try:
+        state = _first_state(body) if before.state is None else _object(before.state)
+        for name, value in _object(heard.state).items():
+            if value is None:
+                state.pop(name, None)
+            else:
+                state[name] = value
+        text = _encode(state)
+    except RecursionError:
+        return Memory(before.state, heard.previous)
     return Memory(text if len(text) <= ROOM else before.state, heard.previous)
 
 
 def _fields(job: Job, body: object, memory: Memory) -> dict[str, Any]:
-    first = body.get("$state") if isinstance(body, dict) else None
-    state = _object(memory.state) if memory.state is not None else first if isinstance(first, dict) else {}
+    state = _begun(body) if memory.state is None else _object(memory.state)
     return {
         "job": {
             "id": job.pk if job.dialect == "booper" else job.id,
@@ -117,13 +127,26 @@ def _fields(job: Job, body: object, memory: Memory) -> dict[str, Any]:
     }
 
 
-def _replaced(value: Any, fields: dict[str, Any]) -> Any:
-    if isinstance(value, str):
-        match = _FIELD.fullmatch(value) if value.startswith("$") else None
-        return value if match is None else _found(fields[match[1]], match[2].split(".")[1:])
-    if isinstance(value, dict):
-        return {key: _replaced(part, fields) for key, part in value.items()}
-    return [_replaced(part, fields) for part in value] if isinstance(value, list) else value
+class _Filling:
+    """Replaces the texts of one body, and gives up at MOST_PUT_IN: a short text may stand for a long value, often."""
+
+    def __init__(self, fields: dict[str, Any]) -> None:
+        self._fields = fields
+        self._room = MOST_PUT_IN
+
+    def replaced(self, value: Any) -> Any:
+        if isinstance(value, str):
+            match = _FIELD.fullmatch(value) if value.startswith("$") else None
+            return value if match is None else self._counted(_found(self._fields[match[1]], match[2].split(".")[1:]))
+        if isinstance(value, dict):
+            return {key: self.replaced(part) for key, part in value.items()}
+        return [self.replaced(part) for part in value] if isinstance(value, list) else value
+
+    def _counted(self, value: Any) -> Any:
+        self._room -= len(_encode(value))
+        if self._room < 0:
+            raise _TooLongError
+        return value
 
 
 def _found(value: Any, path: list[str]) -> Any:
@@ -143,6 +166,19 @@ def _literal(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _literal(part) for key, part in value.items()}
     return [_literal(part) for part in value] if isinstance(value, list) else value
+
+
+def _first_state(body: bytes | None) -> dict[str, Any]:
+    """Return what a body says that the state begins as; nothing where it is no JSON."""
+    try:
+        return _begun(_decode(body)) if body else {}
+    except (ValueError, msgspec.MsgspecError):  # ValueError: no UTF-8
+        return {}
+
+
+def _begun(body: object) -> dict[str, Any]:
+    first = body.get("$state") if isinstance(body, dict) else None
+    return dict(first) if isinstance(first, dict) else {}
 
 
 def _object(text: bytes | None) -> dict[str, Any]:

@@ -62,8 +62,10 @@ def approve(job: Job, now_ms: int, *, by: str, queues_up: bool) -> Job:
 
 def hold(job: Job, now_ms: int) -> Job:
     """Have a job that waits for its time wait for somebody as well: it leaves once it is approved."""
-    if job.status is not S.SCHEDULED or job.is_held:
+    if job.status is not S.SCHEDULED:
         raise ConflictError(f"the job is {job.status}; only a scheduled one can be held back", "not_holdable")
+    if job.is_held:
+        raise ConflictError("the job waits for an earlier run of its schedule; pause the schedule", "not_holdable")
     return msgspec.structs.replace(job, status=S.AWAITING_APPROVAL, next_attempt_ms=None, updated_ms=now_ms)
 
 

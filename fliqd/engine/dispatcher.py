@@ -55,10 +55,23 @@ class Limits:
 class _Attempt:
     """A claimed job on its way, from the claim to the record of its outcome. It holds a slot all that time."""
 
-    __slots__ = ("_answered", "ends_at", "exchange", "first", "hops", "job", "lane", "request", "started", "started_ms")
+    __slots__ = (
+        "_answered",
+        "ends_at",
+        "exchange",
+        "first",
+        "hops",
+        "job",
+        "lane",
+        "request",
+        "resolved",
+        "started",
+        "started_ms",
+    )
 
     def __init__(self, job: Job, lane: str | None, answered: "Callable[[_Attempt, Response], None]") -> None:
         self.job = job
+        self.resolved = job  # with what its references stand for: to be sent, and neither kept nor told
         self.lane = lane  # whose slot it holds: that of its entry, not of the job, which may have been
         # changed since it was offered
         self.exchange: Exchange | None = None  # while a request is under way
@@ -321,13 +334,13 @@ class Dispatcher:
         attempt.ends_at = attempt.started + timeout_s
         if job.has_references:
             try:
-                attempt.job = job = expand_job(job, self._lookup)
+                attempt.resolved = expand_job(job, self._lookup)
             except ValueError as err:
                 self._end(attempt, Response(failure=Failure(code=ErrorCode.UNRESOLVED, message=str(err))))
                 return
         try:
             attempt.first = attempt.request = outgoing(
-                job,
+                attempt.resolved,
                 signer=self._signer,
                 keys=self._keys,
                 now_ms=attempt.started_ms,
@@ -372,7 +385,7 @@ class Dispatcher:
             return msgspec.structs.replace(response, failure=hop)
         try:
             attempt.request = redirected(
-                attempt.job,
+                attempt.resolved,
                 request,
                 hop,
                 signer=self._signer,

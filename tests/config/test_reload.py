@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from tests.support import Answer, FakeClock, RunningDaemon, Target, until
 
@@ -175,6 +176,70 @@ async def test_references_are_looked_up_when_the_request_leaves(
     job = await until(failed, "the run without its file")
     assert job["last_error"].startswith("unresolved: the file ")
     assert "s3cret" not in str((await fliqd("GET", "/v1/config")).body)
+
+
+async def test_what_became_of_an_entry_is_no_difference(
+    file: File, fliqd: RunningDaemon, target: Target, clock: FakeClock
+) -> None:
+    once = f"""
+        [[jobs]]
+        name = "launch"
+        url = "{target.url}"
+        scheduled_at = 2028-01-01T00:00:00Z
+        requires_approval = true
+    """
+    target.answers += [web.json_response({"$state": {"n": 1}})]
+    await file.reload(nightly(target.url, 'dynamic_fields = "inject"') + once)
+    [job] = (await fliqd("GET", "/v1/jobs?name=launch")).body["jobs"]
+    assert (await fliqd("POST", f"/v1/jobs/{job['id']}/approve")).status == 200
+    clock.advance(timedelta(hours=14))
+    [run] = await target.received(1)
+    await fliqd.until(run.headers["X-Fliq-Delivery-Id"], "success")
+    changed = nightly(target.url, 'dynamic_fields = "inject"\nmax_retries = 1') + f"{once}\nmax_retries = 2"
+    answer = await file.reload(changed)
+    assert {entry["name"]: list(entry["changes"]) for entry in answer.body["updated"]} == {
+        "nightly": ["max_retries"],
+        "launch": ["max_retries"],
+    }
+    assert (await file.schedules())["nightly"]["state"] == {"n": 1}
+    kept = await fliqd.job(job["id"])
+    assert (kept["status"], kept["approved_by"]) == ("scheduled", "admin")
+
+
+async def test_what_references_stand_for_is_sent_and_neither_kept_nor_told(
+    file: File, fliqd: RunningDaemon, target: Target, clock: FakeClock
+) -> None:
+    secret = "s3cret-"
+    answer = await file.reload(
+        nightly(
+            f"{target.url}?key=${{env:BACKUP_TOKEN}}",
+            f"""
+            headers = {{ Authorization = "Bearer ${{env:BACKUP_TOKEN}}" }}
+            json = {{ token = "${{env:BACKUP_TOKEN}}", n = "$job.attempt" }}
+            dynamic_fields = "inject"
+            webhook_url = "{target.url}/told"
+            callback_url = "{target.url}/called"
+
+            [[alerts]]
+            name = "told"
+            type = "webhook"
+            target = "{target.url}/alerted"
+            """,
+        )
+    )
+    assert answer.status == 200, answer.body
+    target.answers += [500]
+    clock.advance(timedelta(hours=14))
+    run, *told = await target.received(4)
+    assert secret in run.path
+    assert run.json["token"].startswith(secret)
+    assert {hit.path.rpartition("/")[2] for hit in told} == {"told", "called", "alerted"}
+    assert not any(secret in hit.body.decode() for hit in told)
+    job_id = run.headers["X-Fliq-Delivery-Id"]
+    [execution] = (await fliqd("GET", f"/v1/jobs/{job_id}/executions")).body["executions"]
+    assert '"token":"${env:BACKUP_TOKEN}"' in execution["request_body"]
+    for path in (f"/v1/jobs/{job_id}", f"/v1/jobs/{job_id}/executions", f"/booper/api/logs?job_id={job_id}"):
+        assert secret not in str((await fliqd("GET", path)).body)
 
 
 @pytest.mark.parametrize(

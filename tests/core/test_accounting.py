@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from fliqd.core import occurrences
 from fliqd.core.accounting import Account, Advance, account, advance, next_run_ms, upcoming
-from fliqd.core.model import HELD_MS, Job
+from fliqd.core.model import HELD_MS, Job, JobStatus
 from fliqd.core.schedule import Misfire, Missed, MissedReason, Schedule, WhileRunning, run_ms, timing_of
 from fliqd.core.times import parse_time
 
@@ -167,6 +167,27 @@ def test_what_is_made_up_for_waits_in_line() -> None:
     assert ran(taken) == [1, 2, 3]
     assert [job.next_attempt_ms == HELD_MS for job in taken.jobs] == [False, True, True]
     assert ranges(taken) == [(4, 4, 1, "overlap")]
+
+
+@pytest.mark.parametrize("overlap", ["queue", "skip"])
+def test_in_line_a_job_that_awaits_approval_has_no_time(overlap: str) -> None:
+    schedule = a_schedule(
+        requires_approval=True, overlap=WhileRunning(overlap), misfire=Misfire.ALL, misfire_grace_ms=10 * S
+    )
+    taken = settle(schedule, NOW + 4 * M)
+    assert ran(taken) == [1, 2, 3]
+    assert {(job.status, job.next_attempt_ms) for job in taken.jobs} == {(JobStatus.AWAITING_APPROVAL, None)}
+    assert ranges(taken) == [(4, 4, 1, "overlap")]
+
+
+def test_one_job_awaits_approval_whether_its_due_times_are_met_together_or_not() -> None:
+    schedule = a_schedule(requires_approval=True, misfire_grace_ms=10 * M)
+    together = settle(schedule, NOW + 3 * M)
+    assert (ran(together), ranges(together)) == ([1], [(2, 3, 2, "overlap")])
+    first = settle(schedule, NOW + M)
+    assert ran(first) == [1]
+    later = settle(first.schedule, NOW + 3 * M, running=1, held=1)
+    assert (ran(later), ranges(later)) == ([], [(2, 3, 2, "overlap")])
 
 
 def test_the_line_has_an_end() -> None:

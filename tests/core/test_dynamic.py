@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fliqd.core.delivery import Response
-from fliqd.core.dynamic import NOTHING, ROOM, Heard, Memory, hear, remembered, rendered
+from fliqd.core.dynamic import MOST_PUT_IN, NOTHING, ROOM, Heard, Memory, hear, remembered, rendered
 from fliqd.core.model import Dynamic, Job
 
 JSON = st.recursive(
@@ -96,6 +96,16 @@ def test_the_state_begins_as_the_body_says() -> None:
     assert sent(body, Memory(b'{"n":4}')) == {"count": 4}
 
 
+@pytest.mark.parametrize("text", ["$state", "$previous.long", "$state.long"])
+def test_no_more_is_put_in_than_a_body_may_hold(text: str) -> None:
+    long = "x" * (ROOM - 100)
+    memory = Memory(json.dumps({"long": long}).encode(), json.dumps({"long": long}).encode())
+    fits = MOST_PUT_IN // ROOM
+    assert json.dumps(sent([text] * fits, memory)).count(long) == fits
+    asked = job([text] * 100_000)
+    assert rendered(asked, memory) is asked
+
+
 @pytest.mark.parametrize(("method", "is_filled"), [("POST", True), ("PUT", True), ("PATCH", True), ("GET", False)])
 def test_an_empty_body_is_filled_where_there_can_be_one(method: str, *, is_filled: bool) -> None:
     empty = msgspec.structs.replace(job(0, Dynamic.INJECT), body=None, body_is_json=False, http_method=method)
@@ -169,3 +179,21 @@ def test_a_state_has_bounds() -> None:
     small = remembered(NOTHING, Heard(b"{}", b'{"a":1}'))
     large = json.dumps({"b": "x" * ROOM}).encode()
     assert remembered(small, Heard(b'{"p":2}', large)) == Memory(small.state, b'{"p":2}')
+
+
+def test_the_first_state_is_merged_into_what_it_began_as() -> None:
+    body = b'{"count":"$state.n","$state":{"n":0,"kept":true}}'
+    memory = remembered(NOTHING, Heard(b"{}", b'{"n":1}'), body)
+    assert json.loads(memory.state or b"") == {"n": 1, "kept": True}
+    memory = remembered(memory, Heard(b"{}", b'{"kept":null}'), body)
+    assert json.loads(memory.state or b"") == {"n": 1}
+
+
+@pytest.mark.parametrize("body", [None, b"", b"$state", b"\xff", b"[1]", b'{"$state":3}'])
+def test_a_state_that_began_as_nothing_is_what_the_first_answer_says(body: bytes | None) -> None:
+    assert remembered(NOTHING, Heard(b"{}", b'{"n":1}'), body).state == b'{"n":1}'
+
+
+def test_a_state_that_is_nested_too_deeply_stays_as_it_was() -> None:
+    deep = b'{"a":' * 100_000 + b"1" + b"}" * 100_000
+    assert remembered(Memory(b'{"n":1}'), Heard(b'{"p":2}', deep)) == Memory(b'{"n":1}', b'{"p":2}')

@@ -90,3 +90,11 @@ async def test_a_change_of_the_schedule_keeps_its_state(fliqd: RunningDaemon, ta
     await run(fliqd, target, 1)
     await fliqd("PATCH", f"/v1/schedules/{made['id']}", {"json": ["$state.n"]})
     assert await run(fliqd, target, 2) == [4]
+
+
+async def test_a_state_goes_on_from_what_it_began_as(fliqd: RunningDaemon, target: Target) -> None:
+    body = {"n": "$state.n", "kept": "$state.kept", "$state": {"n": 0, "kept": "yes"}}
+    await schedule(fliqd, target, json=body, dynamic_fields="replace")
+    target.answers += [answer({"$state": {"n": 1}})]
+    assert await run(fliqd, target, 1) == {"n": 0, "kept": "yes"}
+    assert await run(fliqd, target, 2) == {"n": 1, "kept": "yes"}

@@ -245,3 +245,51 @@ async def test_a_run_that_was_asked_for_is_a_run_too(schedules: Schedules, targe
     assert await schedules.missed(schedule_id) == [("13:00", "13:00", 1, "overlap")]
     released.set()
     await schedules.ended(schedule_id, 1)
+
+
+async def test_a_due_time_that_awaits_approval_joins_the_line_when_it_is_approved(
+    fliqd: RunningDaemon, schedules: Schedules, target: Target
+) -> None:
+    released = target.hold()
+    schedule_id = await schedules.create(every="1h", requires_approval=True)
+    await hours_pass(schedules, schedule_id, 1)
+    [first] = await schedules.jobs(schedule_id)
+    await fliqd("POST", f"/v1/jobs/{first['id']}/approve")
+    await target.received(1)
+    await hours_pass(schedules, schedule_id, 1)
+    first, second = await schedules.jobs(schedule_id)
+    assert (first["status"], second["status"], second["next_attempt_at"]) == ("running", "awaiting_approval", None)
+    await fliqd("POST", f"/v1/jobs/{second['id']}/approve")
+    why = (await fliqd("GET", f"/v1/jobs/{second['id']}/why")).body["waits_for"]
+    assert [reason["reason"] for reason in why] == ["overlap"]
+    released.set()
+    assert at(await schedules.ended(schedule_id, 2)) == ["13:00", "14:00"]
+
+
+async def test_after_downtime_each_run_that_is_made_up_for_awaits_approval(
+    fliqd: RunningDaemon, schedules: Schedules, target: Target
+) -> None:
+    schedule_id = await schedules.create(every="1h", requires_approval=True, misfire="all")
+    await schedules.away(hours=3, minutes=30)
+    await schedules.moved_past(schedule_id)
+    jobs = await schedules.jobs(schedule_id)
+    assert at(jobs) == ["13:00", "14:00", "15:00"]
+    assert {job["status"] for job in jobs} == {"awaiting_approval"}
+    for job in reversed(jobs):
+        assert (await fliqd("POST", f"/v1/jobs/{job['id']}/approve")).status == 200
+    await schedules.ended(schedule_id, 3)
+    assert len(target.hits) == 3
+
+
+async def test_what_waits_in_line_is_not_held_back_as_well(
+    fliqd: RunningDaemon, schedules: Schedules, target: Target
+) -> None:
+    released = target.hold()
+    schedule_id = await one_runs(schedules, target)
+    await hours_pass(schedules, schedule_id, 1)
+    _, waiting = await schedules.jobs(schedule_id)
+    answer = await fliqd("POST", f"/quedup/jobs/{waiting['id']}/pause")
+    assert answer.status == 409
+    assert answer.body == {"error": "the job waits for an earlier run of its schedule; pause the schedule"}
+    released.set()
+    await schedules.ended(schedule_id, 2)

@@ -563,7 +563,9 @@ class SqliteStore:
         for end in ends:
             if end.heard is not None and end.job.schedule_id is not None:
                 before = self._memories(tx, [end.job]).get(end.job.schedule_id, dynamic.NOTHING)
-                memory = dynamic.remembered(before, end.heard)
+                begins = before.state is None and end.heard.state is not None
+                body = tx.rows("job_body", (end.job.pk,))[0][0] if begins else None
+                memory = dynamic.remembered(before, end.heard, body)
                 tx.each("schedule_remember", [(memory.state, memory.previous, end.job.schedule_id)])
 
     async def finish(self, end: Finish) -> bool:
