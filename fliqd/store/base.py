@@ -454,7 +454,10 @@ class Store(Protocol):
         """Return the job that holds an idempotency key, None if none does."""
 
     async def jobs_from(self, where: JobFilter, *, order: JobOrder, offset: int, limit: int) -> list[Job]:
-        """Return up to `limit` jobs after the first `offset` of them. It takes as long as there are jobs before."""
+        """Return up to `limit` jobs after the first `offset` of them. It takes as long as there are jobs before.
+
+        Fewer when their bodies come to much, as with `jobs`; none only where there are none.
+        """
 
     async def jobs_by_time(self, where: JobFilter, *, limit: int) -> tuple[list[Job], Place | None]:
         """Return up to `limit` jobs, those due last first, and the place to go on beyond, None at the end.

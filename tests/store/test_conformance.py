@@ -261,6 +261,16 @@ async def test_orders(store: Store, by: OrderedBy, numbers: list[int]) -> None:
         assert await store.jobs_from(JobFilter(), order=order, offset=1, limit=1) == found[1:2]
 
 
+async def test_a_part_has_fewer_jobs_where_their_bodies_are_large(store: Store) -> None:
+    jobs = await add(store, *(a_job(number, body=b"x" * 1_000_000) for number in range(1, 7)))
+    order = JobOrder("created", newest_first=False)
+    first = await store.jobs_from(JobFilter(), order=order, offset=0, limit=6)
+    assert [job.id for job in first] == [job.id for job in jobs[:4]]
+    rest = await store.jobs_from(JobFilter(), order=order, offset=len(first), limit=6)
+    assert [job.id for job in rest] == [job.id for job in jobs[4:]]
+    assert await store.jobs_from(JobFilter(), order=order, offset=6, limit=6) == []
+
+
 async def test_attempts_from_a_place_on(store: Store) -> None:
     jobs = await add(store, a_job(1, max_retries=1), a_job(2))
     first, second = await claim(store, jobs)

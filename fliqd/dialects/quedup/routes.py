@@ -48,9 +48,11 @@ async def create(jobs: QuedUpJobs, request: web.Request) -> web.Response:
 
 async def list_jobs(jobs: QuedUpJobs, request: web.Request) -> web.Response:
     place = place_of(request.query, limit=LISTED)
-    found = await jobs.part(Place(place.offset, place.limit + 1))
+    found = await jobs.part(place)  # fewer than asked for where their bodies are large
+    after = place.offset + len(found)
+    more = await jobs.part(Place(after, 1)) if found else ()
     secrets = request[CALLER].sees_secrets
-    return _part(place, [job_view(one, secrets=secrets) for one in found])
+    return _part(place, [job_view(one, secrets=secrets) for one in found], after if more else None)
 
 
 async def get(jobs: QuedUpJobs, request: web.Request) -> web.Response:
@@ -85,7 +87,8 @@ async def list_runs(jobs: QuedUpJobs, request: web.Request) -> web.Response:
     place = place_of(request.query, limit=LISTED)
     found = await jobs.runs(await _found(jobs, request), Place(place.offset, place.limit + 1))
     secrets = request[CALLER].sees_secrets
-    return _part(place, [run_view(job, execution, secrets=secrets) for job, execution in found])
+    after = place.offset + place.limit if len(found) > place.limit else None
+    return _part(place, [run_view(job, run, secrets=secrets) for job, run in found[: place.limit]], after)
 
 
 async def get_run(jobs: QuedUpJobs, request: web.Request) -> web.Response:
@@ -101,10 +104,7 @@ def _one(request: web.Request, one: Job | Schedule) -> web.Response:
     return json_response(job_view(one, secrets=request[CALLER].sees_secrets))
 
 
-def _part(place: Place, views: Sequence[dict[str, Any]]) -> web.Response:
+def _part(place: Place, views: Sequence[dict[str, Any]], after: int | None) -> web.Response:
     """Answer a bare array; that there is more stands in a header (RFC 8288), as there is no room for it elsewhere."""
-    headers = {}
-    if len(views) > place.limit:
-        more = f"?limit={place.limit}&offset={place.offset + place.limit}"
-        headers["Link"] = f'<{more}>; rel="next"'
-    return json_response(views[: place.limit], headers=headers)
+    headers = {} if after is None else {"Link": f'<?limit={place.limit}&offset={after}>; rel="next"'}
+    return json_response(views, headers=headers)

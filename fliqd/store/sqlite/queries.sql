@@ -78,6 +78,17 @@ SELECT * FROM job
                LIMIT :limit OFFSET :offset)
  /* order */;
 
+-- name: job_sizes_from
+SELECT pk, coalesce(length(body), 0) FROM job
+ WHERE pk < :before_pk
+   AND (:created_from_ms IS NULL OR created_ms >= :created_from_ms)
+   AND (:created_to_ms IS NULL OR created_ms < :created_to_ms)
+   AND (:scheduled_from_ms IS NULL OR scheduled_ms >= :scheduled_from_ms)
+   AND (:scheduled_to_ms IS NULL OR scheduled_ms < :scheduled_to_ms)
+   /* more */
+ /* order */
+ LIMIT :limit OFFSET :offset;
+
 -- name: executions_in_order
 -- Attempts at jobs, or at one of them, by job and number.
 SELECT execution.* FROM execution

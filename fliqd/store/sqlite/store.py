@@ -400,7 +400,8 @@ class SqliteStore:
     async def jobs_from(self, where: JobFilter, *, order: JobOrder, offset: int, limit: int) -> list[Job]:
         values, more = _conditions(where)
         values |= {"before_pk": FIRST_ITEM_PK, "limit": limit, "offset": offset}
-        found = await self._read("jobs_from", values, more, ORDERS[order])
+        sizes = await self._read("job_sizes_from", values, more, ORDERS[order])
+        found = await self._read("jobs_from", values | {"limit": that_fit(sizes)}, more, ORDERS[order])
         return [rows.job(row) for row in found]
 
     async def jobs_by_time(self, where: JobFilter, *, limit: int) -> tuple[list[Job], Place | None]:
