@@ -23,6 +23,12 @@ done
 rm -rf "$site/all/bin"
 find "$site/all" -type d \( -name tests -o -name test \) -prune -exec rm -rf {} +
 find "$site/all" -name 'direct_url.json' -delete # it holds where it was built
+# Some wheels carry symbols that nobody needs, twice as much as all the rest. It takes a tool that knows all machines.
+if command -v llvm-strip > /dev/null; then
+    find "$site/all" -name '*.so' -exec llvm-strip --strip-unneeded {} +
+else
+    say "no llvm-strip here: the libraries stay as their wheels have them, and the file is twice as large"
+fi
 # One of each: RECORD of the last wheel that was laid in. Nobody uninstalls from here.
 find "$site/all" -name RECORD -delete
 # Compiled for this Python; the others do it when they first run. By hash, since a time would not survive the unpacking.
