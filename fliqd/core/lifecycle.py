@@ -54,8 +54,8 @@ def approve(job: Job, now_ms: int, *, by: str, queues_up: bool) -> Job:
         job,
         status=S.SCHEDULED,
         next_attempt_ms=HELD_MS if queues_up else max(job.scheduled_ms, now_ms),
-        approved_ms=now_ms,
-        approved_by=by,
+        approved_ms=now_ms if job.requires_approval else None,  # else it was held back, and goes on
+        approved_by=by if job.requires_approval else None,
         updated_ms=now_ms,
     )
 

@@ -197,7 +197,7 @@ async def test_other_apis_may_use_the_same_name(fliqd: RunningDaemon, quedup: Sp
     await made(quedup, target, name="once")
 
 
-async def test_pause_and_resume(quedup: Speaker, target: Target, clock: FakeClock) -> None:
+async def test_pause_and_resume(fliqd: RunningDaemon, quedup: Speaker, target: Target, clock: FakeClock) -> None:
     once = await made(quedup, target, name="once", run_at=LATER)
     recurring = await made(quedup, target, name="recurring", schedule="30 12 * * *")
     for job in (once, recurring):
@@ -210,6 +210,8 @@ async def test_pause_and_resume(quedup: Speaker, target: Target, clock: FakeCloc
     assert resumed[3]["next_run_at"] == "2027-03-02T12:30:00.000Z"
     await became(quedup, once, "completed")  # its time has passed
     assert len(target.hits) == 1
+    seen = await fliqd.job(once["id"])
+    assert (seen["requires_approval"], seen["approved_by"]) == (False, None)  # nobody was asked
 
 
 async def test_a_status_can_be_set(quedup: Speaker, target: Target) -> None:
