@@ -293,6 +293,8 @@ class Client:
         jobs = await self.everything(f"/v1/schedules/{schedule}/jobs", "jobs")
         first_ms = parse_time(shown["created_at"]) + 1000
         slots = [job for job in jobs if parse_time(job["scheduled_at"]) == first_ms]
+        if len(slots) > 1:  # one that was run by hand in the very millisecond is due when it was made
+            slots = [job for job in slots if job["created_at"] != job["scheduled_at"]]
         missed = (await self.fliqd("GET", f"/v1/schedules/{schedule}/missed")).body["missed"]
         assert len(slots) + sum(one["count"] for one in missed) == 1, (shown, jobs, missed)
         assert {job["status"] for job in jobs} == {"success"}
