@@ -34,7 +34,9 @@ from fliqd.core.stand_ins import NATIVE
 from fliqd.errors import ConflictError, InvalidError, Problem
 from fliqd.store.base import Created, ScheduleFilter, Schedules, Step
 
-TRIES: Final = 10  # a schedule may come due while it is being changed, not ten times
+TRIES: Final = (
+    100  # a schedule may come due while it is being changed, and others may change it: one goes on in each turn
+)
 
 
 class AskedSchedule(NamedTuple):

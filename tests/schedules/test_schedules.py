@@ -1,5 +1,6 @@
 """Schedules through the API: what they show, what they make, what becomes of changes."""
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 
@@ -58,3 +59,13 @@ async def test_a_clock_far_ahead_that_is_set_back_loses_and_repeats_nothing(
         "2037-03-01T12:00:00.000Z",
         "2027-03-01T13:00:00.000Z",
     ]
+
+
+async def test_runs_that_are_asked_for_at_once_are_all_made(fliqd: RunningDaemon, target: Target) -> None:
+    """None of them changes the schedule, and none is told that it changes all the time."""
+    made = await schedule(fliqd, every="1d", url=target.url)
+    asked = [fliqd("POST", f"/v1/schedules/{made['id']}/run") for _ in range(60)]
+    answers = await asyncio.gather(*asked)
+    assert {answer.status for answer in answers} == {201}
+    assert len({answer.body["id"] for answer in answers}) == 60
+    await target.received(60)
