@@ -112,7 +112,9 @@ def replay(job: Job, *, new_id: str, now_ms: int, token_id: str | None, of: Coll
     be approved this time too.
     """
     if job.status not in of:
-        raise ConflictError(f"the job is {job.status}; only a failed one can be replayed", "not_replayable")
+        raise ConflictError(
+            f"the job is {job.status}; only a {' or '.join(sorted(of))} one can be replayed", "not_replayable"
+        )
     waits = job.requires_approval and job.approved_ms is None
     return msgspec.structs.replace(
         job,

@@ -34,9 +34,7 @@ from fliqd.core.stand_ins import NATIVE
 from fliqd.errors import ConflictError, InvalidError, Problem
 from fliqd.store.base import Created, ScheduleFilter, Schedules, Step
 
-TRIES: Final = (
-    100  # a schedule may come due while it is being changed, and others may change it: one goes on in each turn
-)
+TRIES: Final = 100  # a schedule comes due while it is changed, and others change it too; one gets on in each turn
 
 
 class AskedSchedule(NamedTuple):
