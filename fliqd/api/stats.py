@@ -13,7 +13,7 @@ from fliqd.api.requests import params
 from fliqd.core.rollups import DAY_HOURS, HOUR_MS, Scope, Summary
 from fliqd.core.times import format_time
 from fliqd.errors import InvalidError, Problem
-from fliqd.service.stats import EVERYONE, MOST_DAYS, MOST_DAYS_BY_HOUR, Of, Stats
+from fliqd.service.stats import EVERYONE, MOST_DAYS, MOST_DAYS_BY_HOUR, Of, Stats, Usage
 
 DAYS: Final = 30
 OF: Final = {"schedule_id": Scope.SCHEDULE, "queue": Scope.QUEUE, "host": Scope.HOST}
@@ -44,7 +44,11 @@ async def jobs(stats: Stats, request: web.Request) -> web.Response:
 async def usage(stats: Stats, request: web.Request) -> web.Response:
     asked = params(request, "days", *OF)
     days = _days(asked, DAYS)
-    used = await stats.usage(days, _of(asked))
+    return json_response(usage_view(await stats.usage(days, _of(asked)), days, PLAN))
+
+
+def usage_view(used: Usage, days: int, plan: str) -> dict[str, Any]:
+    """Return executions by day as `/stats/usage` shows them, here and for Fliq; `plan` is the word for ours."""
     buckets = [
         {
             "date": format_time(hour * HOUR_MS)[:10],
@@ -53,16 +57,14 @@ async def usage(stats: Stats, request: web.Request) -> web.Response:
         }
         for hour in sorted(used.jobs.keys() | used.buffers.keys())
     ]
-    return json_response(
-        {
-            "buckets": buckets,
-            "total_job_executions": sum(used.jobs.values()),
-            "total_buffer_executions": sum(used.buffers.values()),
-            "balance": BALANCE,
-            "plan": PLAN,
-            "since_days": days,
-        }
-    )
+    return {
+        "buckets": buckets,
+        "total_job_executions": sum(used.jobs.values()),
+        "total_buffer_executions": sum(used.buffers.values()),
+        "balance": BALANCE,
+        "plan": plan,
+        "since_days": days,
+    }
 
 
 async def timeline(stats: Stats, request: web.Request) -> web.Response:

@@ -9,12 +9,10 @@ from fliqd.api.app import Services
 from fliqd.api.auth import require_admin
 from fliqd.api.documents import write_cursor
 from fliqd.api.requests import path_id
-from fliqd.api.stats import BALANCE
+from fliqd.api.stats import BALANCE, usage_view
 from fliqd.api.tokens import MAX_NAME
 from fliqd.api.webhooks import CURSOR as NOTICE_CURSOR
 from fliqd.core.channels import MOST_CHANNELS, ChannelDraft
-from fliqd.core.rollups import HOUR_MS
-from fliqd.core.times import format_time
 from fliqd.dialects.fliq import asking
 from fliqd.dialects.fliq.answers import answer, done
 from fliqd.dialects.fliq.documents import ChannelState, Checkout, NewChannel, NewToken, channel_draft
@@ -93,25 +91,7 @@ class AccountCalls:
 
     async def usage(self, request: web.Request) -> web.Response:
         days = asking.days(request)
-        used = await self._services.stats.usage(days)
-        buckets = [
-            {
-                "date": format_time(hour * HOUR_MS)[:10],
-                "job_executions": used.jobs.get(hour, 0),
-                "buffer_executions": used.buffers.get(hour, 0),
-            }
-            for hour in sorted(used.jobs.keys() | used.buffers.keys())
-        ]
-        return answer(
-            {
-                "buckets": buckets,
-                "total_job_executions": sum(used.jobs.values()),
-                "total_buffer_executions": sum(used.buffers.values()),
-                "balance": BALANCE,
-                "plan": PLAN,
-                "since_days": days,
-            }
-        )
+        return answer(usage_view(await self._services.stats.usage(days), days, PLAN))
 
     async def balance(self, _request: web.Request) -> web.Response:
         return answer({"balance": BALANCE, "plan": PLAN, "daily_limit": BALANCE, "credits_per_dollar": PER_DOLLAR})
