@@ -49,8 +49,11 @@ def changes(client: Client, job_id: str) -> Iterator[Job]:
     if job["status"] in FINAL:
         return
     for event in follow(client, {"job_id": job_id, "type": JOBS}):
-        if event["type"] in (OPEN, GAP, "job.updated"):
+        if event["type"] in (OPEN, GAP):
             new = client.job(job_id)
+        elif event["type"] == "job.updated":
+            # More may have changed than is told; and it may be further by now, which is told next.
+            new = _told(client.job(job_id), event)
         elif "job" in event:
             new = _told(job, event)
         else:
