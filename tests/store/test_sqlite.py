@@ -7,6 +7,7 @@ import stat
 from contextlib import closing
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from fliqd.core import lifecycle
@@ -14,7 +15,7 @@ from fliqd.core.buffers import FIRST_ITEM_PK
 from fliqd.core.model import HELD_MS, JobStatus
 from fliqd.errors import FliqdError, StoreInUseError, StoreUnusableError
 from fliqd.store.base import JobFilter
-from fliqd.store.sqlite import queries, schema
+from fliqd.store.sqlite import queries, rows, schema
 from fliqd.store.sqlite.store import PAGES_KEPT
 from tests.store.conftest import open_sqlite
 from tests.store.test_conformance import NOW, a_job
@@ -213,3 +214,21 @@ async def test_a_page_is_right_while_its_rows_change(path: Path) -> None:
     await changing
     assert pages > 1
     await store.close()
+
+
+def test_a_plain_job_is_written_as_any_other(tmp_path: Path) -> None:
+    """The statement for what most jobs have leaves the rest as the one for everything does."""
+    job = a_job(1, headers={"X-A": "1"}, body=b"{}", body_is_json=True, idempotency_key="k", token_id="tok")
+    values = rows.job_values(job, 1)
+    plain = rows.plain_job_values(values)
+    assert plain is not None
+    assert rows.plain_job_values(rows.job_values(msgspec.structs.replace(job, tags=("x",)), 1)) is None
+    with closing(sqlite3.connect(tmp_path / "a.db", isolation_level=None)) as connection:
+        schema.migrate(connection)
+        written = []
+        for name, taken in (("job_insert_plain", plain), ("job_insert", values)):
+            connection.execute(queries.load()[name], taken)
+            written += connection.execute("SELECT * FROM job").fetchall()
+            connection.execute("DELETE FROM job")
+    assert written[0] == written[1]
+    assert rows.job(written[0]) == msgspec.structs.replace(job, pk=1)

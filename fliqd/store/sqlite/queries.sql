@@ -34,6 +34,14 @@ INSERT INTO job (
     dedupe_key, dedupe_window_ms, dynamic_fields, asked
 ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
+-- name: job_insert_plain
+-- The same for a job with nothing rare about it: each value that is bound costs as much as writing it does.
+INSERT INTO job (
+    pk, id, token_id, url, host, lane, http_method, headers, body, body_is_json, timeout_ms, max_retries, idempotency_key,
+    scheduled_ms, created_ms, updated_ms, next_attempt_ms,
+    dialect, status, on_interrupt, queue, executions, attempts, crashes, source, has_references, requires_approval, key_is_free
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'v1', 'scheduled', 'retry', 'default', 0, 0, 0, 'api', 0, 0, 0);
+
 -- name: job_replace
 -- The new values in the order of job_insert, then the state that was read: no row if it has moved on.
 UPDATE job

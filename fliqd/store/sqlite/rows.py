@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import wraps
+from operator import itemgetter
 from typing import Any, Final, ParamSpec, TypeVar
 
 import msgspec
@@ -124,10 +125,10 @@ def claimed(row: list[Any], long_body: Callable[[int], bytes]) -> Job:
     return job(row)
 
 
-def job_values(job: Job) -> tuple[Any, ...]:
+def job_values(job: Job, pk: int) -> tuple[Any, ...]:
     """Return the values of a job in the order of `job_insert`, which is that of the columns."""
     return (
-        job.pk, job.id, job.dialect, job.token_id, str(job.status), job.url, job.host, job.lane, job.http_method,
+        pk, job.id, job.dialect, job.token_id, str(job.status), job.url, job.host, job.lane, job.http_method,
         _json(job.headers) if job.headers else None,
         _json(job.query) if job.query else None,
         job.body, job.body_is_json, job.timeout_ms, job.max_retries,
@@ -144,6 +145,23 @@ def job_values(job: Job) -> tuple[Any, ...]:
         job.callback_url, job.requires_approval, job.approved_ms, job.approved_by, job.key_is_free, job.dedupe_key,
         job.dedupe_window_ms, job.dynamic_fields and str(job.dynamic_fields), job.asked,
     )  # fmt: skip
+
+
+# What differs between most new jobs, in the order of `job_insert_plain`, and what does not.
+_PLAIN: Final = (
+    "pk", "id", "token_id", "url", "host", "lane", "http_method", "headers", "body", "body_is_json", "timeout_ms",
+    "max_retries", "idempotency_key", "scheduled_ms", "created_ms", "updated_ms", "next_attempt_ms",
+)  # fmt: skip
+_plain: Final = itemgetter(*map(JOB_COLUMNS.index, _PLAIN))
+_rest: Final = itemgetter(*(index for index, column in enumerate(JOB_COLUMNS) if column not in _PLAIN))
+_NOTHING_MORE: Final = _rest(
+    job_values(Job(id="", url="", host="", lane="", scheduled_ms=0, created_ms=0, updated_ms=0, next_attempt_ms=0), 0)
+)
+
+
+def plain_job_values(values: tuple[Any, ...]) -> tuple[Any, ...] | None:
+    """Return those of `job_values` that `job_insert_plain` takes, None for a job that needs more."""
+    return _plain(values) if _rest(values) == _NOTHING_MORE else None
 
 
 @_from_disk

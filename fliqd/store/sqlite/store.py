@@ -333,19 +333,25 @@ class SqliteStore:
 
     def _insert(self, tx: Transaction, jobs: Sequence[Job]) -> list[int]:
         """Add jobs; return their keys."""
-        values, tags, pks = [], [], []
+        plain, others, tags, pks = [], [], [], []
         for job in jobs:
             pk = self._next_pk(job)
             pks.append(pk)
-            values.append((pk, *rows.job_values(job)[1:]))
+            values = rows.job_values(job, pk)
+            few = rows.plain_job_values(values)
+            if few is None:
+                others.append(values)
+            else:
+                plain.append(few)
             if job.tags:
                 tags += [(tag, pk) for tag in job.tags]
             if job.status is JobStatus.SCHEDULED and job.next_attempt_ms is not None and not job.is_held:
                 tx.due.append(DueEntry(job.next_attempt_ms, pk, job.lane))
             elif job.status is JobStatus.AWAITING_APPROVAL and wants(job):
                 self.outbox.note(tx, job)
-        if values:
-            tx.several("job_insert", values)
+        if pks:
+            tx.several("job_insert_plain", plain)
+            tx.several("job_insert", others)
             tx.count("jobs_created", "", sum(pk < FIRST_ITEM_PK for pk in pks))
             tell_jobs(tx, EventType.JOB_CREATED, pks)
         if tags:
@@ -466,7 +472,7 @@ class SqliteStore:
     def _replace(self, tx: Transaction, old: Job, new: Job) -> bool:
         """Write a job that is not running anew; False if it has moved on since it was read."""
         fence = (old.pk, str(old.status), old.executions)
-        if not tx.rows("job_replace", (*rows.job_values(new), *fence)):
+        if not tx.rows("job_replace", (*rows.job_values(new, new.pk), *fence)):
             return False
         if new.tags != old.tags:
             tx.each("job_tags_delete", [(old.pk,)])
