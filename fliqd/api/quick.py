@@ -6,8 +6,9 @@ carries them in and out is shorter. Whatever is unusual in the least takes the o
 """
 
 import asyncio
+from collections.abc import Coroutine
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from aiohttp import HttpVersion11, web
 from aiohttp.base_protocol import BaseProtocol
@@ -114,6 +115,20 @@ def _head(data: bytes) -> Head | None:
         and lengths[0].isdigit()
     )
     return Head(message.path, headers, int(lengths[0])) if plain else None
+
+
+def drive(steps: Coroutine[Any, None, None]) -> None:
+    """Run a coroutine to where it first waits for a future, and on from there once that is done.
+
+    A task does so too, and can be cancelled, named and found by those within; a create needs none of it, and
+    the task would cost as much as a tenth of it. What is raised goes to the caller, or to the loop's handler.
+    """
+    try:
+        awaited = steps.send(None)
+    except StopIteration:
+        return
+    awaited._asyncio_future_blocking = False  # noqa: SLF001 -- as a task does: somebody has taken the future over
+    awaited.add_done_callback(lambda _: drive(steps))
 
 
 def encode(response: web.StreamResponse) -> bytes:

@@ -45,7 +45,7 @@ class EdgeHandler(RequestHandler):
         self._edge_server = server
         self._head_deadline: asyncio.TimerHandle | None = None
         self._ordinary = False  # it has brought something that is not for the short way, and stays on the ordinary one
-        self._quick: asyncio.Task[None] | None = None  # a request that is being answered on the short way
+        self._quick = False  # a request is being answered on the short way
         self._held = b""  # what came meanwhile
         self.answer_bytes = 0  # of the answer that is being sent: it lies in memory whole until its end is
         self.answered = False
@@ -63,7 +63,7 @@ class EdgeHandler(RequestHandler):
         self._head_deadline = self._loop.call_later(HEAD_S, self._head_is_late)
 
     def data_received(self, data: bytes) -> None:
-        if self._quick is not None:
+        if self._quick:
             self._hold(data)
             return
         if not self._ordinary:
@@ -86,7 +86,8 @@ class EdgeHandler(RequestHandler):
             self._head_deadline.cancel()
             self._head_deadline = None
         self._request_in_progress = True
-        self._quick = self._loop.create_task(self._answer(request), name="answer")
+        self._quick = True
+        quick.drive(self._answer(request))
 
     async def _answer(self, request: quick.PlainRequest) -> None:
         try:
@@ -103,7 +104,7 @@ class EdgeHandler(RequestHandler):
         except ConnectionError:
             self.force_close()
         finally:
-            self._quick = None
+            self._quick = False
             self._request_in_progress = False
             self._next_keepalive_close_time = self._loop.time() + IDLE_S
             if self._handler_waiter is not None and not self._handler_waiter.done():
