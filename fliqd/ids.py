@@ -25,6 +25,7 @@ class UlidSource:
         self._bits = random_bits
         self._last_ms = -1
         self._tail = 0
+        self._head = (-1, "")  # all but the last 40 bits of the last one, as a number and written
         self._lock = Lock()  # jobs of schedules are made in a thread of their own
 
     def __call__(self) -> str:
@@ -39,7 +40,11 @@ class UlidSource:
                     self._last_ms += 1
                     self._tail = self._bits(_RANDOM_BITS - _ROOM_BITS)
             value = self._last_ms << _RANDOM_BITS | self._tail
-        return encode_ulid(value)
+            high, low = value >> 40, value & 0xFF_FFFF_FFFF
+            if high != self._head[0]:
+                self._head = (high, encode_ulid(value)[:-8])
+            head = self._head[1]
+        return f"{head}{_PAIRS[low >> 30]}{_PAIRS[low >> 20 & 1023]}{_PAIRS[low >> 10 & 1023]}{_PAIRS[low & 1023]}"
 
 
 def encode_ulid(value: int) -> str:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Final
 
 from fliqd.errors import Problem
@@ -19,6 +20,7 @@ _SECRET_NAME: Final = re.compile(
     r"authorization|proxy-authorization|cookie|set-cookie|.*-(?:key|token|secret)", re.IGNORECASE
 )
 MASK: Final = "***"
+SHORT: Final = 64  # names that long are remembered
 # Visible characters with spaces and tabs between them (RFC 9110, 5.5); beyond ASCII they go out as UTF-8, so none is
 # half a surrogate pair.
 _VALUE: Final = re.compile(
@@ -33,25 +35,40 @@ def check_headers(field: str, headers: Mapping[str, str]) -> Iterator[Problem]:
     seen: dict[str, str] = {}
     for name, value in headers.items():
         lower = name.lower()
-        where = f"{field}.{name[:64]}"
-        if not _TOKEN.fullmatch(name):
-            yield Problem(field, f"{name[:64]!r} is not a header name: letters, digits and !#$%&'*+.^_`|~- only")
-        elif lower in HOP_BY_HOP:
-            yield Problem(where, "belongs to the connection, not to the request; leave it out")
-        elif lower in SET_BY_FLIQD or lower.startswith("x-fliq-"):
-            yield Problem(where, "is set by fliqd itself; leave it out")
+        wrong = None if len(name) <= SHORT and _is_fine(name) else _wrong_name(field, name)
+        if wrong is not None:
+            yield wrong
         elif lower in seen:
-            yield Problem(where, f"comes twice, also as {seen[lower]}: names differ only in case")
+            yield Problem(f"{field}.{name[:64]}", f"comes twice, also as {seen[lower]}: names differ only in case")
         elif not _VALUE.fullmatch(value):
-            yield Problem(where, "has a control character, half a character, or white space at an end")
+            why = "has a control character, half a character, or white space at an end"
+            yield Problem(f"{field}.{name[:64]}", why)
         seen[lower] = name
+
+
+def _wrong_name(field: str, name: str) -> Problem | None:
+    lower = name.lower()
+    where = f"{field}.{name[:64]}"
+    if not _TOKEN.fullmatch(name):
+        return Problem(field, f"{name[:64]!r} is not a header name: letters, digits and !#$%&'*+.^_`|~- only")
+    if lower in HOP_BY_HOP:
+        return Problem(where, "belongs to the connection, not to the request; leave it out")
+    if lower in SET_BY_FLIQD or lower.startswith("x-fliq-"):
+        return Problem(where, "is set by fliqd itself; leave it out")
+    return None
+
+
+@lru_cache(maxsize=1024)
+def _is_fine(name: str) -> bool:
+    """Whether a header may have that name. Remembered, since most jobs have the names of others."""
+    return _wrong_name("", name) is None
 
 
 def check_size(field: str, pairs: Mapping[str, str]) -> Iterator[Problem]:
     """Yield what is too much about an object of texts: at most 100 of them and 32 KiB in all."""
     if len(pairs) > MAX_COUNT:
         yield Problem(field, f"has {len(pairs)} entries, at most {MAX_COUNT}")
-    if sum(len(name) + len(value) for name, value in pairs.items()) > MAX_BYTES:
+    if sum(map(len, pairs)) + sum(map(len, pairs.values())) > MAX_BYTES:
         yield Problem(field, f"has more than {MAX_BYTES // 1024} KiB")
 
 

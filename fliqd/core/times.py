@@ -41,8 +41,12 @@ def _second(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
+@lru_cache(maxsize=1024)
 def format_time(ms: int) -> str:
-    """Write an instant as RFC 3339 in UTC with milliseconds: `2027-01-01T09:00:00.000Z`."""
+    """Write an instant as RFC 3339 in UTC with milliseconds: `2027-01-01T09:00:00.000Z`.
+
+    Remembered: many jobs are due at one instant, and one has the same in several places.
+    """
     seconds, rest = divmod(ms, 1000)
     return f"{_second(seconds)}.{rest:03d}Z"
 
