@@ -94,8 +94,6 @@ class Connection(sqlite3.Connection):
         name = NAMES.get(sql) or " ".join(sql.split()[:3])
         if name.startswith("BEGIN"):
             self.first = ""
-        elif name.startswith("COMMIT"):
-            return f"COMMIT of {self.first}"
         elif self.in_transaction and not self.first:
             self.first = name
         return name
@@ -106,6 +104,11 @@ class Connection(sqlite3.Connection):
         cursor = super().execute(sql, *args)
         come_to(f"after {name}")
         return cursor
+
+    def commit(self) -> None:
+        come_to(f"before the commit of {self.first}")
+        super().commit()
+        come_to(f"after the commit of {self.first}")
 
     def executemany(self, sql: str, *args: Any) -> sqlite3.Cursor:
         name = self._named(sql)

@@ -7,8 +7,9 @@ import sqlite3
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from functools import cache
+from functools import cache, partial
 from itertools import chain, islice
+from threading import Lock
 from typing import Any, Final, NamedTuple, TypeVar
 
 import aiosqlite
@@ -30,6 +31,7 @@ BATCH_ROWS: Final = 2_000  # a transaction takes no more writes after so many ro
 STATEMENT_ROWS: Final = (256, 64, 16, 4, 1)  # few sizes, so that each is prepared once
 STATEMENT_VALUES: Final = 5_000  # no more in one, for the memory that it takes
 GATHER_S: Final = 0.003
+ASIDE_S: Final = 0.005  # the loop stands aside for a transaction's statements, no longer than this
 ROWS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000)
 TOOK_S: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 DAMAGED: Final = frozenset({"SQLITE_CORRUPT", "SQLITE_NOTADB"})
@@ -242,9 +244,14 @@ class Writer:
                 _fail(write.done, self._fatal)
             return
         began = time.monotonic()
+        done = asyncio.get_running_loop().create_future()
+        statements = Lock()  # held until they are through, and only the commit is left
+        statements.acquire()
         try:
             # The one way into the store's thread that is not a statement; aiosqlite has no public one.
-            results, transaction = await self._connection._execute(self._transact, batch)  # type: ignore[no-untyped-call]  # noqa: SLF001
+            self._connection._tx.put_nowait((done, partial(self._transact, batch, statements.release)))  # noqa: SLF001
+            statements.acquire(timeout=ASIDE_S)
+            results, transaction = await done
         except Exception as err:  # noqa: BLE001 -- whatever it is, it reaches its caller
             error = _meaning(err)
             if isinstance(error, UnavailableError) and error.code == "disk_full":
@@ -277,8 +284,12 @@ class Writer:
             await self._settle([one])
         _answer(write.done, [one.done.exception() or one.done.result()[0] for one in ones])
 
-    def _transact(self, batch: list[_Write]) -> tuple[list[Any], Transaction]:
-        """Apply a batch in one transaction, in the store's thread; the results come in the batch's order."""
+    def _transact(self, batch: list[_Write], is_through: Callable[[], None]) -> tuple[list[Any], Transaction]:
+        """Apply a batch in one transaction, in the store's thread; the results come in the batch's order.
+
+        The loop is told when all but the commit is done. Until then it would fight for the interpreter's lock, which
+        changes hands twice a statement: each time one thread waits for half a millisecond, and one has to be woken.
+        """
         connection = self._connection._conn  # noqa: SLF001 -- see above
         transaction = Transaction(connection, tells=self.tells)
         kinds: dict[Callable[..., Any], list[int]] = {}
@@ -290,15 +301,18 @@ class Writer:
             # emptied into the file first; where that cannot be done yet, the transaction says so.
             with contextlib.suppress(sqlite3.OperationalError):
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-        connection.execute("BEGIN IMMEDIATE")
         try:
+            connection.execute("BEGIN IMMEDIATE")
             for apply, indexes in kinds.items():
                 items = [item for index in indexes for item in batch[index].items]
                 answers = zip(items, apply(transaction, items), strict=True)
                 for index in indexes:
                     results[index] = [answer for _, answer in islice(answers, len(batch[index].items))]
-            connection.execute("COMMIT")
+            is_through()
+            is_through = _nothing
+            connection.commit()  # one call that lets the interpreter's lock go once, and not three times as a statement
         except BaseException:
+            is_through()
             # After SQLITE_FULL the transaction is gone already; a ROLLBACK would raise and hide the cause.
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
@@ -333,6 +347,10 @@ def _meaning(err: Exception) -> Exception:
         conflict.__cause__ = err
         return conflict
     return err
+
+
+def _nothing() -> None:
+    """Do nothing."""
 
 
 def _answer(done: asyncio.Future[Any], results: list[Any]) -> None:
