@@ -7,6 +7,7 @@ value. The names are those of the API.
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any, Final, Literal
 
 import msgspec
@@ -106,6 +107,39 @@ def job_fields(draft: JobDraft, defaults: Defaults, now_ms: int, problems: list[
     elif "dedupe_key" in fields:
         fields.setdefault("dedupe_window_ms", DEDUPE_MS)
     return fields
+
+
+def plain_fields(draft: JobDraft, now_ms: int) -> dict[str, Any] | None:
+    """Return what `job_fields` does for a new job that asks for nothing rare and is right in all; None for any other.
+
+    That is what most are, and going through the table takes four times as long.
+    """
+    url, when, delay, headers, count = draft.url, draft.scheduled_at, draft.delay, draft.headers, draft.max_retries
+    if _rare(draft) != _UNASKED or not isinstance(url, str) or (when is UNSET) is (delay is UNSET) or count is None:
+        return None
+    try:
+        due = _at(when, now_ms) if isinstance(when, str) else _delay(delay, now_ms)
+        fields = {"url": url, "host": host_of(url), **due}
+        if count is not UNSET:
+            fields |= _max_retries(count)
+    except ValueError:
+        return None
+    if headers is not UNSET:
+        if headers is None or any(check_headers("headers", headers)):
+            return None
+        fields["headers"] = headers
+    if isinstance(draft.http_method, str):
+        fields["http_method"] = draft.http_method
+    if isinstance(draft.json, msgspec.Raw):
+        fields["body"] = bytes(draft.json)
+        fields["body_is_json"] = True
+    return fields
+
+
+_COMMON: Final = frozenset({"url", "http_method", "scheduled_at", "delay", "headers", "json", "max_retries"})
+_RARE: Final = tuple(name for name in JobDraft.__struct_fields__ if name not in _COMMON)
+_rare: Final = attrgetter(*_RARE)
+_UNASKED: Final = (UNSET,) * len(_RARE)
 
 
 def read_fields(

@@ -1,13 +1,13 @@
 """What can be done with jobs."""
 
 from collections.abc import Callable, Collection, Sequence
-from typing import Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
 
 from fliqd.clock import Clock
 from fliqd.core import lifecycle
-from fliqd.core.drafts import Defaults, JobDraft, in_order, job_fields, required, together
+from fliqd.core.drafts import Defaults, JobDraft, in_order, job_fields, plain_fields, required, together
 from fliqd.core.durations import format_duration
 from fliqd.core.gates import QueueGate
 from fliqd.core.model import DEFAULT_QUEUE, FINAL, QUARANTINE, Execution, Job, JobStatus, lane_of
@@ -256,8 +256,25 @@ class Jobs:
         raw: bytes | None = None,
     ) -> Job:
         """Return the job that is asked for; raise InvalidError with everything that is wrong."""
-        problems = list(asked.problems)
         defaults = self._defaults()
+        plain = None if asked.problems else plain_fields(asked.draft, now_ms)
+        fields = self._judged(asked, defaults, now_ms) if plain is None else plain
+        fields.setdefault("timeout_ms", defaults.timeout_ms)
+        fields.setdefault("max_retries", defaults.max_retries)
+        fields.setdefault("backoff", defaults.backoff)
+        return Job(
+            id=f"job_{self._new_ulid()}",
+            lane=lane_of(fields.get("queue", DEFAULT_QUEUE), fields["host"]),
+            dialect=dialect,
+            token_id=token_id,
+            created_ms=now_ms,
+            updated_ms=now_ms,
+            asked=raw,
+            **fields,
+        )
+
+    def _judged(self, asked: Asked, defaults: Defaults, now_ms: int) -> dict[str, Any]:
+        problems = list(asked.problems)
         fields = job_fields(asked.draft, defaults, now_ms, problems)
         required(asked.draft, problems)
         if not problems:
@@ -269,20 +286,9 @@ class Jobs:
             )
         if problems:
             raise InvalidError(in_order(problems))
-        for name in ("timeout_ms", "max_retries", "backoff"):
-            fields.setdefault(name, getattr(defaults, name))
         if fields.get("requires_approval"):
             fields |= {"status": JobStatus.AWAITING_APPROVAL, "next_attempt_ms": None}
-        return Job(
-            id=f"job_{self._new_ulid()}",
-            lane=lane_of(fields.get("queue", DEFAULT_QUEUE), fields["host"]),
-            dialect=dialect,
-            token_id=token_id,
-            created_ms=now_ms,
-            updated_ms=now_ms,
-            asked=raw,
-            **fields,
-        )
+        return fields
 
 
 def _queue_reason(queue: QueueGate) -> Reason:
