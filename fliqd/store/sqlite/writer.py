@@ -221,13 +221,15 @@ class Writer:
     async def _gather(self) -> None:
         """Let those come along who are on their way: as long as each turn of the loop brings more, for a moment.
 
-        An idle loop commits at once. A busy one would commit a few at a time, and pay for each commit.
+        An idle loop commits at once. A busy one would commit a few at a time, and pay for each commit: those who have
+        just been answered and come back at once would find one under way for the few who came meanwhile.
         """
         ends = time.monotonic() + GATHER_S
         seen = 0
         while seen < len(self._waiting) and time.monotonic() < ends:
             seen = len(self._waiting)
-            await asyncio.sleep(0)
+            await asyncio.sleep(0)  # answers go out
+            await asyncio.sleep(0)  # and what comes has been read
 
     def _next_batch(self) -> list[_Write]:
         batch: list[_Write] = []
