@@ -90,6 +90,8 @@ async def test_a_backup_under_load_holds_all_that_was_acknowledged(tmp_path: Pat
             assert (await fliqd.job(job_id))["status"] == "scheduled"
         await fliqd("POST", f"/v1/jobs/{due['id']}/run")
         await fliqd.until(due["id"], "success")
+    # It is a copy of one that a daemon had, and lacks nothing.
+    assert not [event for event in fliqd.log if event["event"] == "store.log_missing"]
 
 
 @pytest.mark.parametrize("stage", ["fliqd.db", "backup.tar"])

@@ -5,8 +5,9 @@ of a store at rest, and in the log of writes of one whose daemon was killed. The
 due is let go. Each time one of these must be so: the daemon does not start, having changed nothing, or ends when it
 comes to the damage, with its documented code and a message that says the way out; or it serves all the jobs there
 were, or said of a list or a job that it cannot be read. With the log harmed it may serve less, but only what had been
-there at some moment. (A bit that is changed within a text is nothing that SQLite, or fliqd, could notice; and rows
-that belong elsewhere may be such that a loop dies of them: then it ends with 1, and says which.)
+there at some moment; where it is gone, the start says so. (A bit that is changed within a text is nothing that
+SQLite, or fliqd, could notice; and rows that belong elsewhere may be such that a loop dies of them: then it ends with
+1, and says which.)
 """
 
 import asyncio
@@ -15,6 +16,8 @@ import random
 import shutil
 import signal
 import sqlite3
+import subprocess
+import sys
 import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -214,6 +217,40 @@ async def test_a_harmed_log_of_writes_leaves_what_was_there_at_some_moment(
             proof.saw(**{"stores": 1, how: 1, "with fewer jobs": int(len(kept) < len(whole))})
 
     await several(one, proof.times(short=1, long=20))
+
+
+async def test_a_log_of_writes_that_is_gone_is_told_of(proof: Proof, stores: dict[str, Path], tmp_path: Path) -> None:
+    """Of a store whose daemon was killed, and of a copy of one that runs; of no other, and once."""
+
+    async def told(state: Path) -> bool:
+        async with process(state) as fliqd:
+            await fliqd.start()
+            await fliqd.kill(signal.SIGTERM)
+        return any(event["event"] == "store.log_missing" for event in fliqd.log)
+
+    async def one() -> None:
+        with tempfile.TemporaryDirectory(dir=tmp_path) as folder:
+            killed = shutil.copytree(stores["killed"], Path(folder) / "killed")
+            assert not await told(shutil.copytree(killed, Path(folder) / "whole"))
+            (killed / "fliqd.db-wal").unlink()
+            assert await told(killed)
+            assert not await told(killed)
+            assert not await told(shutil.copytree(stores["at rest"], Path(folder) / "rest"))
+            bare = Path(shutil.copy(stores["killed"] / "fliqd.db", Path(folder) / "bare.db"))
+            assert await told(restored(bare, Path(folder) / "restored bare"))
+            assert not await told(restored(stores["killed"] / "fliqd.db", Path(folder) / "restored pair"))
+            proof.saw(stores=6, without_their_log=2, told_of=2)
+
+    await several(one, proof.times(short=1, long=10))
+
+
+def restored(store: Path, state: Path) -> Path:
+    """Return a state directory that a store file was restored to."""
+    state.mkdir()
+    command = [sys.executable, "-m", "fliqd", "restore", str(store)]
+    subprocess.run(command, env=os.environ | {"STATE_DIRECTORY": str(state)}, check=True, capture_output=True)
+    (state / "admin.token").write_text("of another state directory")
+    return state
 
 
 async def several(one: Callable[[], Awaitable[None]], times: int) -> None:

@@ -54,9 +54,12 @@ def copy(store: Path, to: Path, progress: Progress) -> None:
     Raises StoreIOError, StoreUnusableError.
     """
     os.close(os.open(to, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    has_log = files.log_of_writes(store).exists()
     with _reading(store, "mode=ro") as connection:
         files.check_owner(connection, store)
         _vacuum_into(connection, to, progress)
+        if has_log:  # else it may lack something, and the daemon that starts on it tells
+            files.release(to)
     files.sync(to)
 
 

@@ -8,6 +8,8 @@ import os
 import secrets
 import sqlite3
 import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +23,13 @@ log = structlog.get_logger()
 
 MAGIC: Final = b"SQLite format 3\0"  # sqlite.org/fileformat.html, 1.2
 HEADER_BYTES: Final = 100
+IN_USE: Final = "in_use"  # a row of `meta`, there as long as a daemon has the store
+LOG_MISSING: Final = (
+    "a daemon had this store when it was written last, and the log of its writes, which lay beside it, is gone: jobs"
+    " that were acknowledged last, and what became of others, may be missing. If the file was copied or moved, stop"
+    " fliqd and put back both files, or a backup. If another program has opened the store since, or sqlite3's .backup"
+    " has made it, nothing is missing"
+)
 
 
 class Marker(msgspec.Struct, frozen=True):
@@ -58,9 +67,15 @@ def prepare(path: Path, marker: Path) -> str:
                 # The lock is by name: under another one, a second daemon would not meet it.
                 raise StoreUnusableError(f"the store {path} has a second name (a hard link): remove one of them")
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        has_log = log_of_writes(path).exists()
         connection = sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, isolation_level=None)
         try:
             store_id = _open(connection, path, fresh=fresh)
+            if connection.execute("SELECT 1 FROM meta WHERE key = ?", (IN_USE,)).fetchall():
+                if not has_log:
+                    log.error("store.log_missing", store=str(path), what=LOG_MISSING)
+                with no_matter():
+                    forget_use(connection)
         finally:
             connection.close()
     except sqlite3.Error as err:
@@ -90,9 +105,29 @@ def _check_header(path: Path) -> None:
     if len(header) < HEADER_BYTES:
         raise _damaged(path, f"it ends after {size} bytes")
     page = int.from_bytes(header[16:18], "big")
-    log_of_writes = path.with_name(path.name + "-wal")
-    if page > 1 and size % page and not (log_of_writes.exists() and log_of_writes.stat().st_size):
+    beside = log_of_writes(path)
+    if page > 1 and size % page and not (beside.exists() and beside.stat().st_size):
         raise _damaged(path, f"it ends within a page, after {size} bytes")
+
+
+def log_of_writes(path: Path) -> Path:
+    """Return where SQLite keeps what has not reached the file yet (sqlite.org/wal.html)."""
+    return path.with_name(path.name + "-wal")
+
+
+def forget_use(connection: sqlite3.Connection) -> None:
+    """Have a store no longer say that a daemon has it."""
+    connection.execute("DELETE FROM meta WHERE key = ?", (IN_USE,))
+
+
+@contextmanager
+def no_matter() -> Iterator[None]:
+    """Go on without a mark where the disk is full or another program writes; after no other failure."""
+    try:
+        yield
+    except sqlite3.OperationalError as err:
+        if not str(getattr(err, "sqlite_errorname", "")).startswith(("SQLITE_FULL", "SQLITE_BUSY")):
+            raise
 
 
 def _open(connection: sqlite3.Connection, path: Path, *, fresh: bool) -> str:
@@ -137,6 +172,7 @@ def _set_aside(connection: sqlite3.Connection, path: Path, applied: int) -> None
     try:
         connection.execute("VACUUM INTO ?", (str(unfinished),))
         unfinished.chmod(0o600)
+        release(unfinished)
         sync(unfinished)
     except (sqlite3.Error, OSError) as err:
         unfinished.unlink(missing_ok=True)  # a full disk needs the room
@@ -155,6 +191,13 @@ def _set_aside(connection: sqlite3.Connection, path: Path, applied: int) -> None
         upgrading_to=schema.newest(),
         way_back=f"stop fliqd, install the version before, run: fliqd restore {copy}",
     )
+
+
+def release(copy: Path) -> None:
+    """Have a copy not say that a daemon has it; raise sqlite3.Error."""
+    with closing(sqlite3.connect(f"{copy.absolute().as_uri()}?mode=rw", uri=True, isolation_level=None)) as connection:
+        if connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'meta'").fetchall():  # else it is no store
+            forget_use(connection)
 
 
 def aside_name(path: Path, applied: int) -> Path:

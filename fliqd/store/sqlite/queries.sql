@@ -799,6 +799,9 @@ DELETE FROM rollup WHERE hour = :day AND scope = :scope AND key IN (SELECT value
 -- name: meta_get
 SELECT value FROM meta WHERE key = :key;
 
+-- name: meta_delete
+DELETE FROM meta WHERE key = :key;
+
 -- name: meta_put
 INSERT INTO meta (key, value) VALUES (:key, :value)
     ON CONFLICT (key) DO UPDATE SET value = excluded.value;

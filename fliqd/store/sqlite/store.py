@@ -1,6 +1,7 @@
 """The store contract kept by one SQLite file: every write through the writer, every read beside it."""
 
 import asyncio
+import contextlib
 import os
 import sqlite3
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -210,6 +211,10 @@ class SqliteStore:
                 await reader.execute_fetchall("PRAGMA query_only = ON")
                 await reader.execute_fetchall("PRAGMA busy_timeout = 5000")
             found = list(await connection.execute_fetchall(queries.load()["last_pk"], {"first_item_pk": FIRST_ITEM_PK}))
+            # Until `close`, and in the file itself: so a copy of that without its log of writes is known for one.
+            with files.no_matter():
+                await connection.execute_fetchall(queries.load()["meta_put"], {"key": files.IN_USE, "value": "1"})
+                await connection.execute_fetchall("PRAGMA wal_checkpoint")
         except BaseException as err:
             for opened in connections:
                 await opened.close()
@@ -272,6 +277,9 @@ class SqliteStore:
         await self._writer.close()
         for reader in self._readers:
             await reader.close()
+        with contextlib.suppress(sqlite3.Error):  # whatever keeps it from that, there is nothing left to lose
+            await self._connection.execute_fetchall("PRAGMA busy_timeout = 0")
+            await self._connection.execute_fetchall(self._sql["meta_delete"], {"key": files.IN_USE})
         await self._connection.close()
         self._lock.release()
 
