@@ -127,6 +127,9 @@ def drive(steps: Coroutine[Any, None, None]) -> None:
         awaited = steps.send(None)
     except StopIteration:
         return
+    if awaited is None:  # a turn of the loop
+        asyncio.get_running_loop().call_soon(drive, steps)
+        return
     awaited._asyncio_future_blocking = False  # noqa: SLF001 -- as a task does: somebody has taken the future over
     awaited.add_done_callback(lambda _: drive(steps))
 

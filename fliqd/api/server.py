@@ -103,6 +103,9 @@ class EdgeHandler(RequestHandler):
                     await self._drain_helper()  # a client that reads nothing is answered nothing more
         except ConnectionError:
             self.force_close()
+        except Exception:
+            self.force_close()  # nobody may wait for an answer that will not come
+            raise
         finally:
             self._quick = False
             self._request_in_progress = False

@@ -232,3 +232,20 @@ def test_a_plain_job_is_written_as_any_other(tmp_path: Path) -> None:
             connection.execute("DELETE FROM job")
     assert written[0] == written[1]
     assert rows.job(written[0]) == msgspec.structs.replace(job, pk=1)
+
+
+async def test_long_bodies_do_not_stay_in_memory(path: Path) -> None:
+    """A statement keeps what it was given; so what hundreds of jobs bring at once is not given to one."""
+    store = await open_sqlite(path, [])
+    large = bytes(1_000_000)
+
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * 4096
+
+    try:
+        await store.create_jobs([a_job(1, body=large)])
+        before = resident()
+        await store.create_jobs([a_job(number, body=large) for number in range(2, 102)])
+        assert resident() - before < 30_000_000
+    finally:
+        await store.close()

@@ -53,6 +53,7 @@ ROW_BYTES: Final = 1_000  # about what a job takes besides its body, indexes inc
 PAGE_BYTES: Final = 4096  # SQLite's default, which our files have
 PAGES_KEPT: Final = 256  # free ones that stay for what comes: they cost less than to take new ones from the disk
 PAGES_AT_ONCE: Final = 128  # given back in a transaction: a create may have to wait for it
+LONG: Final = 4 * 1024  # bytes; the bodies beyond are written one by one
 SYNCHRONOUS: Final = {"full": "FULL", "normal": "NORMAL"}
 
 # The conditions a list may carry, with the index that serves each.
@@ -341,13 +342,15 @@ class SqliteStore:
 
     def _insert(self, tx: Transaction, jobs: Sequence[Job]) -> list[int]:
         """Add jobs; return their keys."""
-        plain, others, tags, pks = [], [], [], []
+        plain, others, long, tags, pks = [], [], [], [], []
         for job in jobs:
             pk = self._next_pk(job)
             pks.append(pk)
             values = rows.job_values(job, pk)
             few = rows.plain_job_values(values)
-            if few is None:
+            if len(job.body or b"") + len(job.asked or b"") > LONG:
+                long.append(values)
+            elif few is None:
                 others.append(values)
             else:
                 plain.append(few)
@@ -360,6 +363,7 @@ class SqliteStore:
         if pks:
             tx.several("job_insert_plain", plain)
             tx.several("job_insert", others)
+            tx.singly("job_insert", long)
             tx.count("jobs_created", "", sum(pk < FIRST_ITEM_PK for pk in pks))
             tell_jobs(tx, EventType.JOB_CREATED, pks)
         if tags:
@@ -599,7 +603,13 @@ class SqliteStore:
             return [Recorded(ours=False)]
         if self._over:  # what came back is the part of an outcome that can be done without
             ends = [msgspec.structs.replace(end, response_headers=(), response_body=None) for end in ends]
-        tx.several("executions_close", [rows.execution_close_values(end) for end in ends])
+        short: list[tuple[Any, ...]] = []
+        long: list[tuple[Any, ...]] = []
+        for end in ends:
+            is_long = len(end.response_body or b"") > LONG or end.job.dynamic_fields
+            (long if is_long else short).append(rows.execution_close_values(end))
+        tx.several("executions_close", short)
+        tx.singly("executions_close", long)
         self.rollups.add(tx, map(_ended, ends))
         final = [end for end in ends if end.settlement.status in FINAL]
         self._remember(tx, final)

@@ -93,6 +93,14 @@ class Transaction:
             first += size
         return changed
 
+    def singly(self, name: str, rows: Iterable[Sequence[Any]]) -> None:
+        """Run a statement for each of `rows`, which are long.
+
+        SQLite keeps what a statement was given until it is given something else: hundreds of them would stay in memory.
+        """
+        for row in rows:
+            self.run(name, row)
+
 
 @cache
 def _several(statement: str, count: int) -> str:
@@ -251,7 +259,9 @@ class Writer:
         statements.acquire()
         try:
             # The one way into the store's thread that is not a statement; aiosqlite has no public one.
-            self._connection._tx.put_nowait((done, partial(self._transact, batch, statements.release)))  # noqa: SLF001
+            connection = self._connection._conn  # noqa: SLF001 -- raises when it is closed
+            work = partial(self._transact, connection, batch, statements.release)
+            self._connection._tx.put_nowait((done, work))  # noqa: SLF001
             statements.acquire(timeout=ASIDE_S)
             results, transaction = await done
         except Exception as err:  # noqa: BLE001 -- whatever it is, it reaches its caller
@@ -275,9 +285,9 @@ class Writer:
         self.took_s.add(ended - began)
         self.waited_s.add(ended - batch[0].since)
         self.blocked = None
-        self._on_commit(transaction)
         for write, result in zip(batch, results, strict=True):
             _answer(write.done, result)
+        self._on_commit(transaction)  # before any of them goes on: they are only woken
 
     async def _settle_each(self, write: _Write) -> None:
         """Apply the items of a write one by one, each in a transaction of its own."""
@@ -286,13 +296,14 @@ class Writer:
             await self._settle([one])
         _answer(write.done, [one.done.exception() or one.done.result()[0] for one in ones])
 
-    def _transact(self, batch: list[_Write], is_through: Callable[[], None]) -> tuple[list[Any], Transaction]:
+    def _transact(
+        self, connection: sqlite3.Connection, batch: list[_Write], is_through: Callable[[], None]
+    ) -> tuple[list[Any], Transaction]:
         """Apply a batch in one transaction, in the store's thread; the results come in the batch's order.
 
         The loop is told when all but the commit is done. Until then it would fight for the interpreter's lock, which
         changes hands twice a statement: each time one thread waits for half a millisecond, and one has to be woken.
         """
-        connection = self._connection._conn  # noqa: SLF001 -- see above
         transaction = Transaction(connection, tells=self.tells)
         kinds: dict[Callable[..., Any], list[int]] = {}
         for index, write in enumerate(batch):
@@ -312,6 +323,7 @@ class Writer:
                     results[index] = [answer for _, answer in islice(answers, len(batch[index].items))]
             is_through()
             is_through = _nothing
+            _check_open(connection)
             connection.commit()  # one call that lets the interpreter's lock go once, and not three times as a statement
         except BaseException:
             is_through()
@@ -349,6 +361,12 @@ def _meaning(err: Exception) -> Exception:
         conflict.__cause__ = err
         return conflict
     return err
+
+
+def _check_open(connection: sqlite3.Connection) -> None:
+    """Raise sqlite3.OperationalError for a transaction that some failure has ended: its commit would say nothing."""
+    if not connection.in_transaction:
+        raise sqlite3.OperationalError("the transaction ended before its commit")
 
 
 def _nothing() -> None:
