@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
@@ -28,7 +29,7 @@ import pytest
 
 from tests.prove.ledgers import PATIENCE_S, a_client
 from tests.prove.proof import Proof
-from tests.support import FliqdProcess, process, until
+from tests.support import FliqdProcess, Target, process, until
 
 JOBS: Final = 120
 PAGE: Final = 4096
@@ -242,6 +243,40 @@ async def test_a_log_of_writes_that_is_gone_is_told_of(proof: Proof, stores: dic
             proof.saw(stores=6, without_their_log=2, told_of=2)
 
     await several(one, proof.times(short=1, long=10))
+
+
+async def test_a_store_that_another_program_locks_goes_on_when_it_is_free(
+    proof: Proof, stores: dict[str, Path], target: Target, tmp_path: Path
+) -> None:
+    """While it starts (in the long form), while an outcome waits to be written and a create asks: nothing is lost."""
+    state = shutil.copytree(stores["at rest"], tmp_path / "state")
+    with closing(sqlite3.connect(state / "fliqd.db", isolation_level=None)) as other:
+        if proof.long:
+            other.execute("BEGIN IMMEDIATE")
+            async with process(state) as fliqd:
+                await fliqd.launch()
+                assert not await fliqd.is_ready()
+                assert await fliqd.ended() == 1
+                assert "another program keeps the store locked" in fliqd.said[-1]
+            other.execute("ROLLBACK")
+            proof.saw(starts_refused=1)
+        async with process(state) as fliqd:
+            await fliqd.start()
+            for number in range(proof.times(short=1, long=10)):
+                answers = target.hold()
+                job_id = (await fliqd.create(url=target.url, delay=0))["id"]
+                await target.received(2 * number + 1)
+                other.execute("BEGIN IMMEDIATE")
+                answers.set()
+                refused = await fliqd("POST", "/v1/jobs", {"url": target.url, "delay": 0})
+                assert (refused.status, refused.body["error"]["code"]) == (503, "store_locked")
+                assert (await fliqd.job(job_id))["status"] == "running", "its outcome is not on disk"
+                other.execute("ROLLBACK")
+                await fliqd.until(job_id, "success")
+                later = await fliqd.create(url=target.url, delay=0)
+                await fliqd.until(later["id"], "success")
+                assert len(target.hits) == 2 * number + 2, "each job is sent once"
+                proof.saw(locked=1, creates_refused=1, outcomes_that_waited=1)
 
 
 def restored(store: Path, state: Path) -> Path:
