@@ -4,6 +4,7 @@ import os
 import platform
 import re
 import sqlite3
+import subprocess
 import time
 from collections.abc import Mapping
 from inspect import cleandoc
@@ -23,19 +24,34 @@ def words(name: str) -> str:
 def section(module: str, doc: str, rows: Mapping[str, str], seed: int, share: int = 100) -> str:
     """Return what a module's long run comes to."""
     table = "\n".join(f"| {words(test)} | {seen} |" for test, seen in rows.items())
-    where = (
-        f"{time.strftime('%Y-%m-%d', time.gmtime())}, fliqd {__version__}, {platform.python_implementation()}"
-        f" {platform.python_version()}, SQLite {sqlite3.sqlite_version}, Linux {platform.release().partition('-')[0]},"
-        f" {os.cpu_count()} processors, seed {seed}"
-        f"{'' if share == 100 else f', {share} % of the long form'}"
+    where = ", ".join(
+        (
+            time.strftime("%Y-%m-%d", time.gmtime()),
+            f"fliqd {__version__}{_commit()}",
+            f"{platform.python_implementation()} {platform.python_version()}",
+            f"SQLite {sqlite3.sqlite_version}",
+            f"Linux {platform.release().partition('-')[0]}",
+            f"{os.cpu_count()} processors",
+            f"seed {seed}{'' if share == 100 else f', {share} % of the long form'}",
+        )
     )
     parts = (
         f"<!-- {module} -->",
         f"## {words(module)}",
         cleandoc(doc),
-        f"| what held | seen |\n| --- | --- |\n{table}",
+        f"| tried | seen |\n| --- | --- |\n{table}",
     )
     return "\n\n".join((*parts, where + ".", f"<!-- end of {module} -->"))
+
+
+def _commit() -> str:
+    """Return which commit is tried, nothing where git does not know."""
+    git = ["git", "-C", str(PAGE.parent), "describe", "--always", "--exclude=*"]
+    try:
+        found = subprocess.run(git, capture_output=True, check=False, encoding="ascii")
+    except OSError:
+        return ""
+    return f" (commit {found.stdout.strip()})" if found.returncode == 0 else ""
 
 
 def replaced(page: str, module: str, text: str) -> str:

@@ -1,11 +1,12 @@
 """The disk is full, read-only, slow, or fails, from any call on, and then it is well again.
 
 A run that nobody disturbs counts the writes, syncs and reads (`disk.c`, preloaded). Then fresh daemons meet a fault at
-one of them: no room or no permission to write from there on, one write, sync or read that fails, or all. Full, the
-daemon answers 503 and goes on once there is room; where it cannot even start, it ends with 74 and says why. A failure
-ends it with 74 (a read that fails is a damage to SQLite: 65), and after a sync that failed the power is cut as well:
-what that sync was for is not on disk, so nothing of it may have been acknowledged, then or after a second try. Each is
-used, mended, started again and asked on, as the crash points are, and both ledgers must agree.
+one of them, which chance picks: no room or no permission to write from there on, one write, sync or read that fails,
+or all writes or syncs from there on. Full, the daemon answers 503 and goes on once there is room; where it cannot even
+start, it ends with 74 and says why. A failure ends it with 74 (a read that fails is a damage to SQLite: 65), and after
+a sync that failed the power is cut as well: what that sync was for is not on disk, so nothing of it may have been
+acknowledged, then or after a second try. Each is used, mended, started again and asked on, as the crash points are,
+and both ledgers must agree.
 """
 
 import asyncio
@@ -58,7 +59,7 @@ async def lives_with(disk: Disk, proof: Proof, fault: str, number: int) -> None:
         assert {answer.code for answer in client.refused} <= {
             "disk_full", "store_io", "store_unusable", "shutting_down"
         }  # fmt: skip
-        proof.saw(faults=1, calls_failed=disk.failed, answers_503=len(client.refused))
+        proof.saw(faults=1, not_met=int(not disk.failed), calls_failed=disk.failed, answers_503=len(client.refused))
         for code in client.ends:
             proof.saw(**{f"ended_with_{code}": 1})
         proof.saw(requests_repeated=repeats, lost=0)
@@ -72,6 +73,7 @@ async def test_a_fault_at_any_call(proof: Proof, library: Path, tmp_path: Path, 
         await client.use_all("a")
         await client.check()
     calls = well.calls(FAULTS[fault][0])
+    proof.saw(calls_that_may_fail=calls)
     tries = list(range(1, calls + 1))
     if (few := proof.times(short=1, long=25)) < len(tries):
         tries = proof.chance.sample(tries, few)
