@@ -1,12 +1,12 @@
 """The disk is full, read-only, slow, or fails, from any call on, and then it is well again.
 
 A run that nobody disturbs counts the writes, syncs and reads (`disk.c`, preloaded). Then fresh daemons meet a fault at
-one of them, which chance picks: no room or no permission to write from there on, one write, sync or read that fails,
-or all writes or syncs from there on. Full, the daemon answers 503 and goes on once there is room; where it cannot even
-start, it ends with 74 and says why. A failure ends it with 74 (a read that fails is a damage to SQLite: 65), and after
-a sync that failed the power is cut as well: what that sync was for is not on disk, so nothing of it may have been
-acknowledged, then or after a second try. Each is used, mended, started again and asked on, as the crash points are,
-and both ledgers must agree.
+one of them: no room from there on, at each in turn; and where chance picks, no permission to write, one write, sync or
+read that fails, or all writes or syncs from there on. Full, the daemon answers 503 and goes on once there is room;
+where it cannot even start, it ends with 74 and says why. A failure ends it with 74 (a read that fails is a damage to
+SQLite: 65), and after a sync that failed the power is cut as well: what that sync was for is not on disk, so nothing of
+it may have been acknowledged, then or after a second try. Each is used, mended, started again and asked on, as the
+crash points are, and both ledgers must agree.
 """
 
 import asyncio
@@ -75,7 +75,7 @@ async def test_a_fault_at_any_call(proof: Proof, library: Path, tmp_path: Path, 
     calls = well.calls(FAULTS[fault][0])
     proof.saw(calls_that_may_fail=calls)
     tries = list(range(1, calls + 1))
-    if (few := proof.times(short=1, long=25)) < len(tries):
+    if (few := proof.times(short=1, long=calls if fault == "no room" else 25)) < len(tries):
         tries = proof.chance.sample(tries, few)
     waiting = iter(tries)
 
