@@ -245,6 +245,46 @@ async def test_a_log_of_writes_that_is_gone_is_told_of(proof: Proof, stores: dic
     await several(one, proof.times(short=1, long=10))
 
 
+def foreign(store: Path) -> None:
+    store.unlink()
+    with closing(sqlite3.connect(store)) as other:
+        other.execute("CREATE TABLE songs (title TEXT)")
+
+
+def newer(store: Path) -> None:
+    with closing(sqlite3.connect(store)) as other:
+        other.execute("PRAGMA user_version = 9999")
+
+
+def no_database(store: Path) -> None:
+    store.write_bytes(b"milk, bread and a new disk\n" * 100)
+
+
+@pytest.mark.parametrize(
+    ("become", "says"),
+    [
+        (foreign, "a SQLite file of another program"),
+        (newer, "written by a newer version"),
+        (no_database, "no SQLite file"),
+        (Path.unlink, "is not there, although there was one"),
+    ],
+    ids=["foreign", "newer", "no database", "gone"],
+)
+async def test_what_is_not_its_store_is_refused(
+    proof: Proof, stores: dict[str, Path], tmp_path: Path, become: Callable[[Path], None], says: str
+) -> None:
+    state = shutil.copytree(stores["at rest"], tmp_path / "state")
+    store = state / "fliqd.db"
+    become(store)
+    before = store.read_bytes() if store.exists() else None
+    async with process(state) as fliqd:
+        await fliqd.launch()
+        assert await fliqd.ended() == 65
+        assert says in fliqd.said[-1]
+    assert (store.read_bytes() if store.exists() else None) == before
+    proof.saw(stores=1, refused=1)
+
+
 async def test_a_store_that_another_program_locks_goes_on_when_it_is_free(
     proof: Proof, stores: dict[str, Path], target: Target, tmp_path: Path
 ) -> None:
