@@ -36,7 +36,7 @@ async def test_nothing_grows_and_nothing_is_lost(proof: Proof, tmp_path: Path) -
     async with target() as (url, ledger), process(tmp_path / "state", **settings) as fliqd:
         await fliqd.start()
         soak = Soak(fliqd, url, ledger, proof.chance)
-        capacity = await soak.capacity(proof.times(short=500, long=10_000))
+        capacity = await soak.capacity(proof.times(short=500, long=100_000))
         rate = float(os.environ.get("PROVE_SOAK_RATE") or min(capacity / 2, proof.times(short=200, long=100_000)))
         ledger.take_late_ms()
         schedules = await soak.run(seconds, rate)
