@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import random
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,12 +14,13 @@ import aiohttp
 
 from fliqd.core.times import format_time
 from tests.prove.soak_target import Connection, Ledger
-from tests.support import FliqdProcess, until
+from tests.support import FliqdProcess
 
 TURN_S: Final = 0.25  # between two batches
 EVERY_S: Final = 2.0  # between two runs of a schedule
 SCHEDULES: Final = 20
 ITEMS: Final = 5  # a second, of a buffer
+OUTSTANDING: Final = 2000  # jobs that wait while the capacity is measured: more than a claim takes
 SAMPLES: Final = 240  # of a whole soak, at most one a second
 
 
@@ -52,6 +53,7 @@ class Soak:
     timer_late_ms: list[float] = field(default_factory=list)
     reads: int = 0
     cut_off: int = 0
+    under_way: set[asyncio.Task[None]] = field(default_factory=set)
     jobs: Iterator[int] = field(default_factory=itertools.count)
 
     @property
@@ -71,6 +73,9 @@ class Soak:
             if number % 50 == 1:
                 job |= {"url": f"{self.url}/flaky", "max_retries": 1, "backoff": {"kind": "fixed", "initial": 1}}
             documents.append(job)
+        await self._whole(self._create(documents))
+
+    async def _create(self, documents: list[dict[str, Any]]) -> None:
         answer = await self.fliqd("POST", "/v1/jobs/batch", {"jobs": documents})
         assert answer.status == 200, answer.body
         for result in answer.body["results"]:
@@ -93,10 +98,13 @@ class Soak:
         assert answer.status == 201, answer.body
         while True:
             for number in itertools.islice(self.jobs, ITEMS):
-                pushed = await self.fliqd("POST", f"/v1/buffers/{answer.body['id']}/items", {"json": number})
-                assert pushed.status == 201, pushed.body
-                self.ledger.acknowledge(pushed.body["id"])
+                await self._whole(self._push(f"/v1/buffers/{answer.body['id']}/items", number))
             await asyncio.sleep(1.0)
+
+    async def _push(self, path: str, number: int) -> None:
+        pushed = await self.fliqd("POST", path, {"json": number})
+        assert pushed.status == 201, pushed.body
+        self.ledger.acknowledge(pushed.body["id"])
 
     async def read(self) -> None:
         """Read what an operator's tools read, for ever; every fourth reader hangs up before the answer."""
@@ -161,30 +169,52 @@ class Soak:
                 )
             )
 
-    async def capacity(self, jobs: int) -> float:
-        """Return how many jobs a second it takes in, delivers and records when they come as fast as they can."""
-        began, before = time.monotonic(), self.ledger.arrived
-        for _ in range(jobs // 500):
-            await self.create(500, within_s=0.0)
+    async def capacity(self, seconds: float) -> float:
+        """Return how many jobs a second it bears when jobs are created as others arrive, read and deleted beside it.
 
-        async def all_arrived() -> bool | None:
-            return self.ledger.arrived >= before + jobs // 500 * 500 or None
+        Counted over the second half, when what is kept has its size.
+        """
+        counts: list[tuple[float, int]] = []
 
-        await until(all_arrived, "the arrival of all")
-        return (self.ledger.arrived - before) / (time.monotonic() - began)
+        async def watch() -> None:
+            for _ in range(2):
+                await asyncio.sleep(seconds / 2)
+                counts.append((time.monotonic(), self.ledger.arrived))
+
+        await self._beside(watch(), self.create_closely(), self.read(), self.listen())
+        (began, before), (ended, after) = counts
+        return (after - before) / (ended - began)
+
+    async def create_closely(self) -> None:
+        """Create jobs that are due at once, as many as have arrived, for ever."""
+        while True:
+            while len(self.ledger.owed) < OUTSTANDING:
+                await self.create(500, within_s=0.0)
+            await asyncio.sleep(0.01)
+
+    async def _whole(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do work that is done to its end even where the caller is cancelled: what was asked for stays known."""
+        task = asyncio.create_task(work)
+        self.under_way.add(task)
+        task.add_done_callback(self.under_way.discard)
+        await asyncio.shield(task)
+
+    async def _beside(self, until_over: Coroutine[Any, Any, None], *works: Coroutine[Any, Any, None]) -> None:
+        """Let works that never end go on until the first is over; raise what ends one of them."""
+        tasks = [asyncio.create_task(work) for work in (until_over, *works)]
+        done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in pending:
+            task.cancel()
+        await asyncio.gather(*pending, return_exceptions=True)
+        await asyncio.gather(*self.under_way)
+        for task in done:
+            task.result()
 
     async def run(self, seconds: float, rate: float) -> list[dict[str, Any]]:
         """Load it at so many jobs a second; return the schedules that ran meanwhile, paused now."""
         schedules = [await self._schedule(number) for number in range(SCHEDULES)]
         works = (self.create_steadily(rate), self.push_items(), self.read(), self.listen(), self.tick())
-        tasks = [asyncio.create_task(work) for work in (*works, self.sample(max(1.0, seconds / SAMPLES)))]
-        over = asyncio.create_task(asyncio.sleep(seconds))
-        done, pending = await asyncio.wait((*tasks, over), return_when=asyncio.FIRST_COMPLETED)
-        for task in pending:
-            task.cancel()
-        await asyncio.gather(*pending, return_exceptions=True)
-        for task in done:
-            task.result()
+        await self._beside(asyncio.sleep(seconds), *works, self.sample(max(1.0, seconds / SAMPLES)))
         for schedule in schedules:
             paused = await self.fliqd("POST", f"/v1/schedules/{schedule['id']}/pause")
             assert paused.status == 200, paused.body
