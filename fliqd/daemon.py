@@ -43,6 +43,7 @@ from fliqd.engine.janitor import Janitor, Retention
 from fliqd.engine.outbox import Messenger
 from fliqd.engine.planner import Planner
 from fliqd.engine.scheduler import SCHEDULES_LEAD_MS, Scheduler
+from fliqd.engine.scrubber import Scrubber
 from fliqd.engine.tally import Tally
 from fliqd.engine.wire.sender import WireSender
 from fliqd.errors import ConfigError, FliqdError, Problem, StoreIOError, UnavailableError
@@ -208,6 +209,7 @@ class Daemon:
             ),
             alerts=self._alerts,
         )
+        self._scrubber = Scrubber(store=store, clock=self._clock)
         self._counted = last_day(store, self._clock)
         self._clock.on_step(self._clock_was_set)
 
@@ -241,14 +243,21 @@ class Daemon:
         # Started last, since nothing may be sent before the gate knows our own doors; and stopped first, while
         # the API still answers whoever wants to read, and tells the others to come back later.
         self._cleanup.push_async_callback(couriers.stop)
-        self._cleanup.push_async_callback(self._run("alerts", self._alerts.run()))
-        self._cleanup.push_async_callback(self._run("messenger", messenger.run()))
-        self._cleanup.push_async_callback(self._run("dispatcher", dispatcher.run()))
+        for name, work in (
+            ("alerts", self._alerts.run()),
+            ("messenger", messenger.run()),
+            ("dispatcher", dispatcher.run()),
+        ):
+            self._cleanup.push_async_callback(self._run(name, work))
         self._cleanup.push_async_callback(dispatcher.stop, dispatch.shutdown_grace / 1000)
-        self._cleanup.push_async_callback(self._run("scheduler", scheduler.run()))
-        self._cleanup.push_async_callback(self._run("planner", planner.run()))
-        self._cleanup.push_async_callback(self._run("schedules", self._schedules_due.run()))
-        self._cleanup.push_async_callback(self._run("janitor", self._janitor.run()))
+        for name, work in (
+            ("scheduler", scheduler.run()),
+            ("planner", planner.run()),
+            ("schedules", self._schedules_due.run()),
+            ("janitor", self._janitor.run()),
+            ("scrubber", self._scrubber.run()),
+        ):
+            self._cleanup.push_async_callback(self._run(name, work))
         gc.collect()
         gc.freeze()  # what lives from now on as long as the daemon need not be looked at again
         log.info(
@@ -345,6 +354,7 @@ class Daemon:
                 "path": str(self._config.store_path),
                 "bytes": self._store.size_bytes(),
                 "sqlite_version": sqlite3.sqlite_version,
+                "checked_at": maybe_time(self._scrubber.checked_ms),
             },
             "config": self.reloading.file,
         }

@@ -134,7 +134,7 @@ _FIELDS: Final[dict[str, dict[str, str]]] = {
         "in_flight": "int", "backlog": "int", "next_due_at": "time?", "store": "StoreStatus", "config": "text?",
     },
     "CertificateStatus": {"certificate": "text", "expires_at": "time"},
-    "StoreStatus": {"kind": "text", "path": "text", "bytes": "int", "sqlite_version": "text"},
+    "StoreStatus": {"kind": "text", "path": "text", "bytes": "int", "sqlite_version": "text", "checked_at": "time?"},
     "Summary": {
         "status": "text", "problem": "text", "version": "text", "uptime_seconds": "int", "jobs_waiting": "int",
         "jobs_awaiting_approval": "int", "jobs_running": "int", "jobs_finished_24h": "int", "jobs_failed_24h": "int",

@@ -32,15 +32,21 @@ def command(client: Client, output: str) -> None:
 
 
 def _sides(url: str, status: dict[str, Any]) -> list[tuple[str, str]]:
-    due, store = status.get("next_due_at"), status.get("store") or {}
-    next_due = "nothing waits" if due is None else moments.both(due, moments.now()) if is_for_people() else due
+    store = status.get("store") or {}
     return [
         ("fliqd", f"{status.get('version')} at {url}"),
         ("status", str(status.get("status"))),
         ("up", f"{moments.span(status['uptime_seconds'])} (pid {status.get('pid')}, on {status.get('loop')})"),
         ("in flight", str(status.get("in_flight"))),
         ("backlog", str(status.get("backlog"))),
-        ("next due", next_due),
+        ("next due", _when(status.get("next_due_at"), "nothing waits")),
         ("store", f"{format_size(store.get('bytes', 0))} in {store.get('path')}"),
+        ("checked", _when(store.get("checked_at"), "not yet")),
         ("config", status.get("config") or "no file, all defaults"),
     ]
+
+
+def _when(at: str | None, otherwise: str) -> str:
+    if at is None:
+        return otherwise
+    return moments.both(at, moments.now()) if is_for_people() else at

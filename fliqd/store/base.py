@@ -586,6 +586,9 @@ class Store(Protocol):
     async def probe(self) -> None:
         """Write a little, to find out whether there is space again."""
 
+    async def check(self) -> None:
+        """Read all of the store, beside everybody else; raise StoreUnusableError for damage, which ends the store."""
+
     async def ping(self) -> None:
         """Return once one of the store's threads has answered, each in its turn: proof that they live."""
 

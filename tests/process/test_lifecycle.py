@@ -5,14 +5,16 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import stat
 import sys
 import tempfile
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from tests.support import PATIENCE_S, Api, Target, process, until
+from tests.support import PATIENCE_S, Api, FliqdProcess, Target, process, until
 
 
 async def test_sigterm_lets_attempts_finish(tmp_path: Path, target: Target) -> None:
@@ -105,6 +107,38 @@ async def test_a_damaged_store_is_told(tmp_path: Path) -> None:
         await fliqd.launch()
         assert await fliqd.ended() == 65
         assert "cannot be used as a store" in fliqd.said[-1]
+
+
+async def test_a_damage_that_no_error_tells_of_is_found_at_the_start_and_a_backup_mends_it(tmp_path: Path) -> None:
+    """An index that has lost what is due: whoever asks it what comes next is told that nothing does."""
+    store, rescue = tmp_path / "state" / "fliqd.db", tmp_path / "rescue"
+    async with process(store.parent) as fliqd:
+        await fliqd.start()
+        job = await fliqd.create(url="http://127.0.0.1:9/", delay="1h")
+        assert await fliqd.kill(signal.SIGTERM) == 0
+        with closing(sqlite3.connect(store, isolation_level=None)) as plain:
+            (made,) = plain.execute("SELECT sql FROM sqlite_schema WHERE name = 'job_due'").fetchone()
+            plain.execute("DROP INDEX job_due")
+            plain.execute(f"{made} AND next_attempt_ms < 0")
+            plain.execute("PRAGMA writable_schema = ON")
+            plain.execute("UPDATE sqlite_schema SET sql = ? WHERE name = 'job_due'", (made,))
+        await fliqd.launch()
+        assert await fliqd.ended() == 65
+        assert "damaged: row 1 missing from index job_due" in fliqd.said[-1]
+        for command in ("backup", "restore"):
+            by_hand = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "fliqd", command, rescue, env=os.environ | {"STATE_DIRECTORY": str(store.parent)}
+            )
+            assert await by_hand.wait() == 0
+        await fliqd.start()
+        await until(lambda: _checked_at(fliqd), "the end of the check")
+        assert (await fliqd.job(job["id"]))["status"] == "scheduled"
+        assert (await fliqd("GET", "/v1/status")).body["next_due_at"] == job["scheduled_at"]
+
+
+async def _checked_at(fliqd: FliqdProcess) -> str | None:
+    checked_at: str | None = (await fliqd("GET", "/v1/status")).body["store"]["checked_at"]
+    return checked_at
 
 
 async def test_its_files_are_for_this_user_alone_and_its_secrets_in_no_log(tmp_path: Path, target: Target) -> None:

@@ -32,7 +32,7 @@ def loop_env(wanted: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 async def test_it_says_which_loop_it_runs_on_and_delivers(tmp_path: Path, target: Target, wanted: str) -> None:
     async with process(tmp_path / "state") as fliqd:
         await fliqd.start()
-        assert fliqd.log[-1]["loop"] == wanted
+        assert [event["loop"] for event in fliqd.log if event["event"] == "daemon.ready"] == [wanted]
         assert (await fliqd("GET", "/v1/status")).body["loop"] == wanted
         job = await fliqd.create(url=target.url, delay=0.1, json={"a": 1})
         assert (await fliqd.until(job["id"], "success"))["executions"] == 1

@@ -1,13 +1,13 @@
 """The store's files are damaged while no daemon runs, and one is started on them.
 
-Cut at any length, emptied, removed, with a bit changed, pages blank or exchanged, or noise in their place: in the file
-of a store at rest, and in the log of writes of one whose daemon was killed. Then all of the API is read, and what was
-due is let go. Each time one of these must be so: the daemon does not start, having changed nothing, or ends when it
-comes to the damage, with its documented code and a message that says the way out; or it serves all the jobs there
-were, or said of a list or a job that it cannot be read. With the log harmed it may serve less, but only what had been
-there at some moment; where it is gone, the start says so. (A bit that is changed within a text is nothing that
-SQLite, or fliqd, could notice; and rows that belong elsewhere may be such that a loop dies of them: then it ends with
-1, and says which.)
+Cut at any length, emptied, removed, with a bit changed, pages blank or exchanged, or noise in their place: in the
+file of a store at rest, and in the log of writes of one whose daemon was killed. Then all of the API is read, and
+what was due is let go. Each time one of these must be so: the daemon does not start, having changed nothing, or ends
+when it comes to the damage or to the end of its check of all of the store, with its documented code and a message
+that says the way out; or it serves all the jobs there were, or said of a list or a job that it cannot be read. With
+the log harmed it may serve less, but only what had been there at some moment; where it is gone, the start says so. (A
+bit that is changed within a text is nothing that SQLite, or fliqd, could notice; and rows that belong elsewhere may
+be such that a loop dies of them: then it ends with 1, and says which.)
 """
 
 import asyncio
@@ -151,6 +151,7 @@ async def read_all(state: Path) -> tuple[str, int]:
                     assert (await fliqd("GET", f"/v1/{path}")).status in (200, 503), path
                 await fliqd("POST", "/v1/queues/due/resume")
                 await until(lambda: all_left(fliqd), "the end of what was due", PATIENCE_S)
+                await until(lambda: all_checked(fliqd), "the end of the check", PATIENCE_S)
             except (aiohttp.ClientError, OSError):
                 pass
             if await fliqd.kill(signal.SIGTERM) == 0:
@@ -169,6 +170,11 @@ async def all_left(fliqd: FliqdProcess) -> bool | None:
     """Tell whether no job of the queue waits or runs any more, as far as the list can be read."""
     answers = [await fliqd("GET", f"/v1/jobs?queue=due&status={status}") for status in ("scheduled", "running")]
     return all(answer.status != 200 or not answer.body["jobs"] for answer in answers) or None
+
+
+async def all_checked(fliqd: FliqdProcess) -> bool | None:
+    """Tell whether all of the store has been read, and was whole."""
+    return (await fliqd("GET", "/v1/status")).body["store"]["checked_at"] is not None or None
 
 
 def ids_in(store: Path) -> list[str]:

@@ -100,14 +100,14 @@ def _check_header(path: Path) -> None:
             raise StoreUnusableError(
                 f"{path} cannot be used as a store: it is no SQLite file; set store.path to another"
             )
-        raise _damaged(path, "its first page is blank")
+        raise damaged(f"the store {path}", "its first page is blank")
     size = path.stat().st_size
     if len(header) < HEADER_BYTES:
-        raise _damaged(path, f"it ends after {size} bytes")
+        raise damaged(f"the store {path}", f"it ends after {size} bytes")
     page = int.from_bytes(header[16:18], "big")
     beside = log_of_writes(path)
     if page > 1 and size % page and not (beside.exists() and beside.stat().st_size):
-        raise _damaged(path, f"it ends within a page, after {size} bytes")
+        raise damaged(f"the store {path}", f"it ends within a page, after {size} bytes")
 
 
 def log_of_writes(path: Path) -> Path:
@@ -226,13 +226,16 @@ def refusal(path: Path, err: sqlite3.Error) -> StoreUnusableError | StoreIOError
             f"the store {path} cannot be opened: {err} ({name}); see its permissions and the disk's space"
         )
     # To SQLite a read that fails is a damage, and it keeps the system's error to itself.
-    return _damaged(path, f"{err}, or the disk could not read it" if name.startswith("SQLITE_CORRUPT") else str(err))
+    return damaged(
+        f"the store {path}", f"{err}, or the disk could not read it" if name.startswith("SQLITE_CORRUPT") else str(err)
+    )
 
 
-def _damaged(path: Path, how: str) -> StoreUnusableError:
+def damaged(store: str, how: str) -> StoreUnusableError:
+    """Say what a damage is, and what to do."""
     return StoreUnusableError(
-        f"the store {path} is damaged: {how}. Put back a backup (`fliqd restore FILE`), or save what can be read with"
-        f" `sqlite3 {path} .recover | sqlite3 recovered.db`"
+        f"{store} is damaged: {how}. Put back a backup (`fliqd restore FILE`). Without one, `fliqd backup FILE` may"
+        " still read all the jobs, and `sqlite3 fliqd.db .recover` what is left of them"
     )
 
 

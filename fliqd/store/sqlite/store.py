@@ -34,7 +34,7 @@ from fliqd.core.rollups import Ended
 from fliqd.core.stand_ins import NATIVE, holds_key
 from fliqd.errors import ConflictError, FliqdError, NotFoundError, UnavailableError
 from fliqd.store.base import Counts, Created, Finish, JobFilter, JobOrder, OrderedBy, Page, Place, Recorded, Token
-from fliqd.store.sqlite import buffers, files, filesystem, queries, rows, schedules
+from fliqd.store.sqlite import buffers, files, filesystem, queries, rows, schedules, scrub
 from fliqd.store.sqlite.alerts import SqliteAlerts
 from fliqd.store.sqlite.budget import that_fit
 from fliqd.store.sqlite.buffers import SqliteBuffers
@@ -811,6 +811,13 @@ class SqliteStore:
         return [None] * len(sizes)
 
     # Itself
+
+    async def check(self) -> None:
+        try:
+            if faults := await scrub.faults(self._path):
+                raise self._writer.damaged("; ".join(faults))
+        except sqlite3.Error as err:
+            raise self._writer.mishap(err) from err
 
     async def ping(self) -> None:
         # One thread a time: an idle machine is not woken for all of them at once.

@@ -21,7 +21,7 @@ from fliqd.core.events import News
 from fliqd.core.histogram import Histogram
 from fliqd.core.model import Job
 from fliqd.errors import ConflictError, FliqdError, StoreIOError, StoreUnusableError, UnavailableError
-from fliqd.store.sqlite import queries
+from fliqd.store.sqlite import files, queries
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -205,6 +205,13 @@ class Writer:
             self._die(error, [])
         return error
 
+    def damaged(self, what: str) -> StoreUnusableError:
+        """End the store for damage that was looked for, and found; return the error that says so."""
+        error = files.damaged("the store", what)
+        if self._fatal is None:
+            self._die(error, [])
+        return error
+
     async def close(self) -> None:
         """Commit what waits, take nothing more."""
         self._closing = True
@@ -351,9 +358,7 @@ def _meaning(err: Exception) -> Exception:
     if name in LATER or name.startswith(("SQLITE_BUSY_", "SQLITE_LOCKED_")):
         return UnavailableError("another program keeps the store locked; try again", "store_locked", 1)
     if name in DAMAGED or name.startswith("SQLITE_CORRUPT_") or str(err).startswith(SPOILT):
-        return StoreUnusableError(
-            f"the store is damaged: {err}, or the disk could not read it. Put back a backup (`fliqd restore FILE`)"
-        )
+        return files.damaged("the store", f"{err}, or the disk could not read it")
     if name.startswith(("SQLITE_IOERR", "SQLITE_READONLY", "SQLITE_CANTOPEN")):
         return StoreIOError(f"the disk failed: {err} ({name})")
     if isinstance(err, sqlite3.IntegrityError):
