@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -28,6 +28,7 @@ from fliqd.api import (
     webhooks,
 )
 from fliqd.api import tokens as token_routes
+from fliqd.api.answers import Answer, Handler
 from fliqd.api.errors import respond_to
 from fliqd.api.origin import Doorkeeper
 from fliqd.clock import Clock
@@ -44,7 +45,6 @@ from fliqd.store.base import Outbox
 
 log = structlog.get_logger()
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 READS_AT_ONCE: Final = 8  # each has its page in memory, twice; one thread reads them, so that more are not quicker
 REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}", re.ASCII)
 
@@ -162,10 +162,16 @@ class Edge:
             raise reason
 
     async def __call__(self, request: web.Request) -> web.StreamResponse:
+        response = await self.answer(request)
+        return response.in_full() if isinstance(response, Answer) else response
+
+    async def answer(self, request: web.Request) -> web.StreamResponse | Answer:
+        """Return the answer to a request, whatever comes."""
         headers = request.headers
         given = headers.get("X-Request-Id")
         request_id = given if given and REQUEST_ID.fullmatch(given) else self._new_request_id()
         stand_in = None
+        response: web.StreamResponse | Answer
         try:
             if self.is_below(request.raw_path):
                 request = _below(request, self._base)

@@ -96,7 +96,7 @@ def job_view(job: Job, *, secrets: bool = True, deduplicated: bool = False) -> d
     body = job.body
     return {
         "id": job.id,
-        "status": job.status.value,
+        "status": job.status,
         "url": job.url,
         "http_method": job.http_method,
         "scheduled_at": format_time(job.scheduled_ms),
@@ -116,7 +116,7 @@ def job_view(job: Job, *, secrets: bool = True, deduplicated: bool = False) -> d
         "name": job.name,
         "description": job.description,
         "tags": job.tags,
-        "on_interrupt": job.on_interrupt.value,
+        "on_interrupt": job.on_interrupt,
         "success_statuses": statuses_view(job.success_statuses),
         **told_view(job, secrets=secrets),
         "created_at": format_time(job.created_ms),
@@ -129,7 +129,7 @@ def job_view(job: Job, *, secrets: bool = True, deduplicated: bool = False) -> d
         "last_status_code": job.last_status_code,
         "last_error": job.last_error,
         "replay_of": job.replay_of,
-        "source": job.source.value,
+        "source": job.source,
         "schedule_id": job.schedule_id,
         "buffer_id": job.buffer_id,
         "dialect": job.dialect,

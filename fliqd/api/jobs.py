@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from fliqd.api.answers import Answer, to_edge
 from fliqd.api.auth import CALLER
 from fliqd.api.documents import Params, execution_view, job_view, write_cursor
 from fliqd.api.errors import error_document, json_response, status_of
@@ -34,9 +35,9 @@ FILTERS: Final = ("status", "queue", "tag", "name", *TIMES, "limit", "cursor")
 def add_routes(router: web.UrlDispatcher, prefix: str, jobs: Jobs) -> None:
     """Add the routes under `prefix`."""
     one = f"{prefix}/jobs/{{id}}"
-    router.add_post(f"{prefix}/jobs", partial(create, jobs))
+    router.add_post(f"{prefix}/jobs", to_edge(partial(create, jobs)))
     router.add_get(f"{prefix}/jobs", partial(list_jobs, jobs))
-    router.add_post(f"{prefix}/jobs/batch", partial(create_batch, jobs))
+    router.add_post(f"{prefix}/jobs/batch", to_edge(partial(create_batch, jobs)))
     router.add_get(one, partial(get, jobs))
     router.add_patch(one, partial(update, jobs))
     router.add_delete(one, partial(cancel, jobs))
@@ -47,7 +48,7 @@ def add_routes(router: web.UrlDispatcher, prefix: str, jobs: Jobs) -> None:
     router.add_get(f"{one}/why", partial(why, jobs))
 
 
-async def create(jobs: Jobs, request: web.Request) -> web.Response:
+async def create(jobs: Jobs, request: web.Request) -> Answer:
     params(request)
     asked = _asked(await json_body(request))
     key = request.headers.get("Idempotency-Key")
@@ -55,13 +56,13 @@ async def create(jobs: Jobs, request: web.Request) -> web.Response:
         take_key(asked.draft, key)
     created = await jobs.create(asked, token_id=request[CALLER].token_id)
     if created.replayed:
-        return json_response(job_view(created.job), headers={"Idempotent-Replayed": "true"})
+        return Answer(job_view(created.job), headers={"Idempotent-Replayed": "true"})
     if created.deduplicated:
-        return json_response(job_view(created.job, deduplicated=True))
-    return json_response(job_view(created.job), status=201)
+        return Answer(job_view(created.job, deduplicated=True))
+    return Answer(job_view(created.job), status=201)
 
 
-async def create_batch(jobs: Jobs, request: web.Request) -> web.Response:
+async def create_batch(jobs: Jobs, request: web.Request) -> Answer:
     params(request)
     items = decode_list(await json_body(request), "jobs", MAX_BATCH)
     asks: list[Asked | FliqdError] = []
@@ -81,7 +82,7 @@ async def create_batch(jobs: Jobs, request: web.Request) -> web.Response:
             same = result.deduplicated
             status = 200 if result.replayed or same else 201
             results.append({"status": status, "job": job_view(result.job, deduplicated=same)})
-    return json_response({"results": results})
+    return Answer({"results": results})
 
 
 async def list_jobs(jobs: Jobs, request: web.Request) -> web.Response:

@@ -18,6 +18,7 @@ from aiohttp.http_parser import HttpRequestParser
 from multidict import CIMultiDictProxy
 
 from fliqd.api import auth
+from fliqd.api.answers import Answer
 
 PATHS: Final = frozenset({"/jobs", "/v1/jobs", "/jobs/batch", "/v1/jobs/batch"})
 STARTS: Final = b"POST "
@@ -134,9 +135,9 @@ def drive(steps: Coroutine[Any, None, None]) -> None:
     awaited.add_done_callback(lambda _: drive(steps))
 
 
-def encode(response: web.StreamResponse) -> bytes:
+def encode(response: web.StreamResponse | Answer) -> bytes:
     """Return an answer as the ordinary way would send it on a connection that is kept alive."""
-    body = response.body if isinstance(response, web.Response) else None
+    body = response.body if isinstance(response, Answer | web.Response) else None
     if not isinstance(body, bytes):
         raise TypeError("only an answer with a body of bytes can be sent this way")
     lines = [f"HTTP/1.1 {response.status} {response.reason}"]

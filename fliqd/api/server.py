@@ -92,7 +92,7 @@ class EdgeHandler(RequestHandler):
     async def _answer(self, request: quick.PlainRequest) -> None:
         try:
             self._next_keepalive_close_time = self._loop.time() + IDLE_S
-            response = await self._edge_server.edge(cast("web.Request", request))
+            response = await self._edge_server.edge.answer(cast("web.Request", request))
             response.headers["Server"] = "fliqd"
             if self.transport is not None:
                 answer = quick.encode(response)

@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -148,5 +149,7 @@ class Tokens:
             self._noting = None
 
 
+@lru_cache(maxsize=256)
 def _digest(text: str) -> bytes:
+    """Return the SHA-256 of a token. Remembered, since a client shows the same one each time."""
     return hashlib.sha256(text.encode("utf-8", "replace")).digest()

@@ -220,9 +220,9 @@ def test_a_plain_job_is_written_as_any_other(tmp_path: Path) -> None:
     """The statement for what most jobs have leaves the rest as the one for everything does."""
     job = a_job(1, headers={"X-A": "1"}, body=b"{}", body_is_json=True, idempotency_key="k", token_id="tok")
     values = rows.job_values(job, 1)
-    plain = rows.plain_job_values(values)
+    plain = rows.plain_job_values(job, 1)
     assert plain is not None
-    assert rows.plain_job_values(rows.job_values(msgspec.structs.replace(job, tags=("x",)), 1)) is None
+    assert rows.plain_job_values(msgspec.structs.replace(job, tags=("x",)), 1) is None
     with closing(sqlite3.connect(tmp_path / "a.db", isolation_level=None)) as connection:
         schema.migrate(connection)
         written = []

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import wraps
-from operator import itemgetter
+from operator import attrgetter
 from typing import Any, Final, ParamSpec, TypeVar
 
 import msgspec
@@ -147,21 +147,27 @@ def job_values(job: Job, pk: int) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
-# What differs between most new jobs, in the order of `job_insert_plain`, and what does not.
-_PLAIN: Final = (
+# What differs between most new jobs, and what does not.
+_PLAIN: Final = frozenset({
     "pk", "id", "token_id", "url", "host", "lane", "http_method", "headers", "body", "body_is_json", "timeout_ms",
     "max_retries", "idempotency_key", "scheduled_ms", "created_ms", "updated_ms", "next_attempt_ms",
-)  # fmt: skip
-_plain: Final = itemgetter(*map(JOB_COLUMNS.index, _PLAIN))
-_rest: Final = itemgetter(*(index for index, column in enumerate(JOB_COLUMNS) if column not in _PLAIN))
+})  # fmt: skip
+_rest: Final = attrgetter(*(column for column in JOB_COLUMNS if column not in _PLAIN))
 _NOTHING_MORE: Final = _rest(
-    job_values(Job(id="", url="", host="", lane="", scheduled_ms=0, created_ms=0, updated_ms=0, next_attempt_ms=0), 0)
+    Job(id="", url="", host="", lane="", scheduled_ms=0, created_ms=0, updated_ms=0, next_attempt_ms=0)
 )
 
 
-def plain_job_values(values: tuple[Any, ...]) -> tuple[Any, ...] | None:
-    """Return those of `job_values` that `job_insert_plain` takes, None for a job that needs more."""
-    return _plain(values) if _rest(values) == _NOTHING_MORE else None
+def plain_job_values(job: Job, pk: int) -> tuple[Any, ...] | None:
+    """Return those of `job_values` that `job_insert_plain` takes, in its order; None for a job that needs more."""
+    if _rest(job) != _NOTHING_MORE:
+        return None
+    headers = _json(job.headers) if job.headers else None
+    return (
+        pk, job.id, job.token_id, job.url, job.host, job.lane, job.http_method, headers, job.body, job.body_is_json,
+        job.timeout_ms, job.max_retries, job.idempotency_key, job.scheduled_ms, job.created_ms, job.updated_ms,
+        job.next_attempt_ms,
+    )  # fmt: skip
 
 
 @_from_disk

@@ -346,14 +346,12 @@ class SqliteStore:
         for job in jobs:
             pk = self._next_pk(job)
             pks.append(pk)
-            values = rows.job_values(job, pk)
-            few = rows.plain_job_values(values)
             if len(job.body or b"") + len(job.asked or b"") > LONG:
-                long.append(values)
-            elif few is None:
-                others.append(values)
-            else:
+                long.append(rows.job_values(job, pk))
+            elif (few := rows.plain_job_values(job, pk)) is not None:
                 plain.append(few)
+            else:
+                others.append(rows.job_values(job, pk))
             if job.tags:
                 tags += [(tag, pk) for tag in job.tags]
             if job.status is JobStatus.SCHEDULED and job.next_attempt_ms is not None and not job.is_held:
