@@ -1,7 +1,7 @@
 """fliqd with places to die at: `python -m tests.prove.dying serve`, which finds the places by itself.
 
-A place is the moment before or after a call of whatever the engine, the writer, the key files and the store's file
-are made of, or before or after a statement of SQL. With `DIE_TRACE=FILE` it notes how often it passes each of them;
+A place is the moment before or after a call of whatever function or method the daemon has, or before or after a
+statement or commit of SQL, a sync or a rename. With `DIE_TRACE=FILE` it notes how often it passes each of them;
 with `DIE_AT="<times> <place>"` it kills itself when it comes to that place for that time. Nothing of this is in the
 program itself: this one wraps what that one is made of, and runs it.
 """
@@ -11,31 +11,22 @@ import importlib
 import inspect
 import json
 import os
+import pkgutil
 import signal
 import sqlite3
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import fliqd
 from fliqd import __main__ as program
 from fliqd.store.sqlite import queries
 
-PARTS = (
-    "engine.dispatcher",
-    "engine.recorder",
-    "engine.outbox",
-    "engine.planner",
-    "engine.scheduler",
-    "engine.wire.sender",
-    "engine.wire.connection",
-    "store.sqlite.writer",
-    "store.sqlite.files",
-    "keyfiles",
-    "signing_secrets",
-)
+# What of it decides nothing about what is on disk or on the wire: rules without I/O, and what is not the daemon.
+ELSEWHERE = ("api", "cli", "core", "dialects", "doctor", "service")
 NAMES = {sql: name for name, sql in queries.load().items()}
 passed: Counter[str] = Counter()
 TIMES, _, PLACE = os.environ.pop("DIE_AT", "0 ").partition(" ")
@@ -85,6 +76,13 @@ def wrap(module: ModuleType) -> None:
                     setattr(thing, method, wrapped(f"{short}.{name}.{method}", call))
 
 
+def modules() -> Iterator[ModuleType]:
+    """Yield every module of the daemon but those that are ELSEWHERE."""
+    for found in pkgutil.walk_packages(fliqd.__path__, "fliqd."):
+        if found.name.split(".")[1] not in (*ELSEWHERE, "__main__"):
+            yield importlib.import_module(found.name)
+
+
 class Connection(sqlite3.Connection):
     """SQLite's connection, each statement of which is a place; a commit is named by what it commits."""
 
@@ -131,8 +129,8 @@ def main() -> None:
     os.fsync = wrapped("os.fsync", os.fsync)
     Path.replace = wrapped("Path.replace", Path.replace)  # type: ignore[method-assign]
     trace = os.environ.get("DIE_TRACE")
-    for part in PARTS:
-        wrap(importlib.import_module(f"fliqd.{part}"))
+    for module in modules():
+        wrap(module)
     try:
         program.main()
     finally:

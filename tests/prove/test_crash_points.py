@@ -1,13 +1,13 @@
 """The program is killed at each place that it passes, and started again.
 
-A run that nobody disturbs finds the places: before and after every statement and commit of SQL, every call within the
-dispatcher, the recorder, the outbox, the planner, the scheduler, the sender and its connections, the writer and the
-keys' files, and every sync and rename. Then, for each place, a fresh daemon is killed there the first time it passes,
-and another one some later time, which it may not reach, while a client uses the API: jobs single and by the batch,
-retries, idempotency keys, webhooks, cancelling, changing, running and replaying, a schedule, a buffer, a queue that is
-paused, tokens, a rotation of the signing secret. It is started again, the client asks again
-what it got no answer to, and both ledgers are held against each other: what the client was told, and what the target
-and the receiver of the webhooks saw.
+A run that nobody disturbs finds the places: before and after every statement and commit of SQL, every sync and
+rename, and every call of a function of the daemon's, be it of its start, its loops, its store or its connections (the
+rules, which do no I/O, and the API's translations are no places). Then, for each place, a fresh daemon is killed
+there the first time it passes, and another one some later time, which it may not reach, while a client uses the API:
+jobs single and by the batch, retries, idempotency keys, webhooks, cancelling, changing, running and replaying, a
+schedule, a buffer, a queue that is paused, tokens, a rotation of the signing secret. It is started again, the client
+asks again what it got no answer to, and both ledgers are held against each other: what the client was told, and what
+the target and the receiver of the webhooks saw.
 """
 
 import asyncio
