@@ -40,6 +40,7 @@ from fliqd.engine.disk import DiskWatch
 from fliqd.engine.dispatcher import Dispatcher, Limits
 from fliqd.engine.gate import Gate
 from fliqd.engine.janitor import Janitor, Retention
+from fliqd.engine.lateness import LatenessWatch
 from fliqd.engine.outbox import Messenger
 from fliqd.engine.planner import Planner
 from fliqd.engine.scheduler import SCHEDULES_LEAD_MS, Scheduler
@@ -179,6 +180,7 @@ class Daemon:
             tally=self._tally,
         )
         couriers = self._alerting(sender, lookup)
+        self._lateness = LatenessWatch(clock=self._clock, alerts=self._alerts, oldest=dispatcher.oldest)
         self._scheduler = scheduler = Scheduler(source=store, clock=self._clock, hand_over=dispatcher.hand_over)
         self._planner = planner = Planner(
             store=store.schedules,
@@ -280,6 +282,7 @@ class Daemon:
         if self._certificate is not None:
             self._certificate.look()
         self._disk.look(self._store.blocked)
+        self._lateness.look()
         self._next_beat = time() + BEAT_S
 
     def reload_certificate(self) -> None:

@@ -221,7 +221,7 @@ class Lanes:
 
     def answered(self, name: str, now_ms: float = 0.0) -> None:
         """Note that the host of a lane has answered."""
-        host = _host_of(name)
+        host = host_of(name)
         if not self._reputation.is_trusted(host):
             self._reputation.answered(host)
             self._judge(host, now_ms)
@@ -229,7 +229,7 @@ class Lanes:
     def missed(self, name: str, now_ms: float = 0.0, *, took_ms: float = 0.0) -> None:
         """Note that the host of a lane has kept a slot so long and given no answer."""
         if name != QUARANTINE:
-            host = _host_of(name)
+            host = host_of(name)
             self._reputation.missed(host)
             if (lane := self._lanes.get(name)) is not None and lane.queue is not None:
                 lane.back_ms = lane.queue.set_back_ms(took_ms, self._reputation.misses(host), now_ms)
@@ -277,9 +277,17 @@ class Lanes:
         self._stand(lane, now_ms)
         self._forget_idle(lane)
 
+    def oldest(self) -> DueEntry | None:
+        """Return the entry that is due for the longest of those that nothing but a slot keeps waiting.
+
+        The limits and pauses of queues are somebody's wish, and so is the quarantine's pace.
+        """
+        heads = (lane.waiting[0] for lane in self._lanes.values() if lane.waiting and lane.queue is None)
+        return min((head for head in heads if head.lane != QUARANTINE), default=None)
+
     def room(self, name: str, free: int) -> int:
         """Return how many more requests may go out to the host of a lane, of `free` in all."""
-        host = self._hosts.get(_host_of(name)) or self._new_host(_host_of(name))
+        host = self._hosts.get(host_of(name)) or self._new_host(host_of(name))
         return max(0, min(host.limit, SHARE * self._share(host, free)) - host.running)
 
     def closed_queue(self, name: str, now_ms: float) -> QueueGate | None:
@@ -290,7 +298,7 @@ class Lanes:
     def _lane(self, name: str) -> Lane:
         lane = self._lanes.get(name)
         if lane is None:
-            host_name = _host_of(name)
+            host_name = host_of(name)
             host = self._hosts.get(host_name)
             if host is None:
                 host = self._hosts[host_name] = self._new_host(host_name)
@@ -389,5 +397,6 @@ def _queue_of(lane: str) -> str:
     return queue if bar else DEFAULT_QUEUE
 
 
-def _host_of(lane: str) -> str:
+def host_of(lane: str) -> str:
+    """Return the host and port of a lane."""
     return lane.rpartition("|")[2]

@@ -15,15 +15,17 @@ from fliqd.core.times import format_time
 FAILURE: Final = "failure"  # of jobs to one host
 STORE: Final = "store_full"  # no room on the disk, or in what the store may take
 DISK: Final = "disk_low"  # little room on the disk that the store is on
+LATE: Final = "jobs_late"  # for want of slots
 MISSED: Final = "schedules_missed"
 CLOCK: Final = "clock_set"
 TEST: Final = "test"
 
 # Of what is no failure of a host: how it is told, and its end.
-BEGUN: Final = {STORE: "the store has no room", DISK: "the disk runs full"}
+BEGUN: Final = {STORE: "the store has no room", DISK: "the disk runs full", LATE: "jobs are late"}
 OVER: Final = {
     STORE: "there is room in the store again; there was none",
     DISK: "there is room on the disk again; there was little",
+    LATE: "jobs leave on time again; they were late",
 }
 
 LONGEST: Final = 500  # characters of an error

@@ -148,6 +148,10 @@ class Dispatcher:
         """How many due jobs wait in memory for a slot."""
         return self._lanes.waiting
 
+    def oldest(self) -> DueEntry | None:
+        """Return the job that is due for the longest and waits for a slot, and for nothing that somebody has set."""
+        return self._lanes.oldest()
+
     def room(self) -> int:
         """Return how many more requests may go out now."""
         return self._limits.max_in_flight - len(self._in_flight)

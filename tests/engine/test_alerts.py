@@ -13,6 +13,7 @@ from fliqd.engine import disk
 from tests.support import RunningDaemon, Target, serve_target, until
 
 GIB = 1024**3
+ONE_AT_A_TIME = {"FLIQD_DISPATCH__MAX_IN_FLIGHT_PER_HOST": "1"}
 MISSING = "alt_00000000000000000000000000"
 
 
@@ -317,6 +318,59 @@ def test_the_room_on_a_disk_is_what_we_may_use(tmp_path: Path) -> None:
     free, size = disk.room_at(tmp_path)
     assert 0 <= free <= size
     assert size <= shutil.disk_usage(tmp_path).total
+
+
+@pytest.mark.parametrize("env", [ONE_AT_A_TIME])
+async def test_jobs_that_go_on_being_late_are_told(fliqd: RunningDaemon, target: Target, channel: Target) -> None:
+    """Once it has lasted for a minute; what a paused queue holds back is no business of ours."""
+    daemon = fliqd.daemon
+    assert daemon is not None
+    await add(fliqd, "webhook", channel.url)
+    assert (await fliqd("PUT", "/v1/queues/later", {"paused": True})).status == 200
+    released = target.hold()
+    for more in ({}, {}, {"queue": "later"}):
+        await fliqd.create(url=target.url, delay=0, **more)
+    await target.received(1)
+
+    async def look_after(**passed: float) -> None:
+        fliqd.clock.advance(timedelta(**passed))
+        await daemon.beat()
+
+    for seconds in (59, 1, 59, 1, 30):
+        await look_after(seconds=seconds)
+    [late] = await told(channel, 1)
+    host = target.url.removeprefix("http://").partition("/")[0]
+    assert (late["event"], late["late_seconds"], late["host"]) == ("jobs_late", 120, host)
+    assert late["message"] == f"jobs are late: one to {host} has been due for 2m and waits for a slot"
+    released.set()
+    await target.received(2)
+    await look_after(seconds=5)
+    over = (await told(channel, 2))[1]
+    assert (over["event"], over["kind"]) == ("recovered", "jobs_late")
+    assert over["message"].startswith("jobs leave on time again; they were late since 2027-03-01T12:02")
+
+
+@pytest.mark.parametrize("env", [ONE_AT_A_TIME])
+async def test_what_is_caught_up_on_within_a_minute_is_not_told(
+    fliqd: RunningDaemon, target: Target, channel: Target
+) -> None:
+    daemon = fliqd.daemon
+    assert daemon is not None
+    await add(fliqd, "webhook", channel.url)
+    released = target.hold()
+    for _ in range(2):
+        await fliqd.create(url=target.url, delay=0)
+    await target.received(1)
+    fliqd.clock.step(timedelta(days=1))
+    await daemon.beat()
+    fliqd.clock.advance(timedelta(seconds=59))
+    await daemon.beat()
+    released.set()
+    await target.received(2)
+    fliqd.clock.advance(timedelta(seconds=30))
+    await daemon.beat()
+    fliqd.clock.step(timedelta(hours=-1))  # of which is told
+    assert [alert["event"] for alert in await told(channel, 2)] == ["clock_set", "clock_set"]
 
 
 async def test_a_clock_that_was_set_is_told(fliqd: RunningDaemon, channel: Target) -> None:
