@@ -401,7 +401,7 @@ class Daemon:
     async def _recover(self) -> None:
         """Pick up what a predecessor had under way when it died."""
         now_ms = self._clock.now_ms()
-        left = await self._store.recover(now_ms=now_ms, reason="fliqd died before the answer came")
+        left = await self._store.attempts.recover(now_ms=now_ms, reason="fliqd died before the answer came")
         untold = await self._store.outbox.hand_back(now_ms=now_ms)
         self._tally.add_interrupted(left)
         if left or untold:
@@ -418,7 +418,7 @@ class Daemon:
     async def _tokens(self, store: SqliteStore, new_ulid: Callable[[], str]) -> Tokens:
         state_dir = self._config.state_dir
         key = keyfiles.read_or_make(state_dir / "token.key", lambda: secrets.token_hex(32))
-        tokens = Tokens(store=store, clock=self._clock, new_ulid=new_ulid, key=key)
+        tokens = Tokens(store=store.tokens, clock=self._clock, new_ulid=new_ulid, key=key)
         file = state_dir / ADMIN_TOKEN_FILE
         there_are_some = await tokens.load()
         if (given := credentials.read("admin-token", os.environ)) is not None:
@@ -518,7 +518,7 @@ class Daemon:
 
     async def _pull_retries(self, by_ms: int) -> None:
         try:
-            moved = await self._store.pull_retries(by_ms=by_ms, now_ms=self._clock.now_ms())
+            moved = await self._store.attempts.pull_retries(by_ms=by_ms, now_ms=self._clock.now_ms())
             await self._store.outbox.pull(by_ms=by_ms, now_ms=self._clock.now_ms())
         except FliqdError as err:
             log.warning("clock.retries_not_moved", error=str(err))

@@ -231,7 +231,7 @@ class Dispatcher:
         if self._in_flight:
             jobs = [attempt.job for attempt in self._in_flight.values()]
             try:
-                await self._store.hand_back(
+                await self._store.attempts.hand_back(
                     jobs, now_ms=self._clock.now_ms(), reason="fliqd was stopped before the answer came"
                 )
             except FliqdError as err:
@@ -244,7 +244,7 @@ class Dispatcher:
         if not jobs:
             return
         try:
-            await self._store.unclaim(jobs, self._clock.now_ms())
+            await self._store.attempts.unclaim(jobs, self._clock.now_ms())
         except FliqdError as err:
             log.error("dispatcher.not_unclaimed", jobs=len(jobs), error=str(err))  # noqa: TRY400 -- it says enough
 
@@ -252,7 +252,7 @@ class Dispatcher:
         now_ms = self._clock.now_ms()
         until_ms = now_ms + LEAD_MS
         try:
-            jobs = await self._store.claim(
+            jobs = await self._store.attempts.claim(
                 [entry.pk for entry in entries], owner=self._owner, now_ms=now_ms, until_ms=until_ms
             )
         except UnavailableError as err:

@@ -84,7 +84,7 @@ class Recorder:
         followers: dict[int, Job] = {}
         while rest:
             try:
-                results = await self._store.finish_all(rest)
+                results = await self._store.attempts.finish_all(rest)
                 for end, result in zip(rest, results, strict=True):
                     if isinstance(result, Recorded) and result.next is not None:
                         followers[end.job.pk] = result.next

@@ -13,7 +13,7 @@ import structlog
 
 from fliqd.clock import Clock
 from fliqd.errors import ConflictError, FliqdError, NotFoundError, UnauthorizedError
-from fliqd.store.base import Store, Token
+from fliqd.store.base import Token, TokenStore
 
 log = structlog.get_logger()
 
@@ -34,7 +34,7 @@ class Tokens:
     store: it can be derived again where a signature needs it, and a copied store gives none away.
     """
 
-    def __init__(self, *, store: Store, clock: Clock, new_ulid: Callable[[], str], key: str) -> None:
+    def __init__(self, *, store: TokenStore, clock: Clock, new_ulid: Callable[[], str], key: str) -> None:
         self._store = store
         self._clock = clock
         self._new_ulid = new_ulid
@@ -61,7 +61,7 @@ class Tokens:
 
     async def load(self) -> bool:
         """Read the tokens from the store; return whether there are any."""
-        self._by_hash = {token.hash: token for token in await self._store.tokens()}
+        self._by_hash = {token.hash: token for token in await self._store.all()}
         self._used = {token.id: token.last_used_ms for token in self._by_hash.values() if token.last_used_ms}
         self._noted = dict(self._used)
         return bool(self._by_hash)
@@ -92,7 +92,7 @@ class Tokens:
 
     async def add(self, token: Token) -> None:
         """Make a token known."""
-        await self._store.add_token(token)
+        await self._store.add(token)
         self._by_hash[token.hash] = token
 
     async def revoke(self, token_id: str) -> None:
@@ -106,7 +106,7 @@ class Tokens:
             raise ConflictError("this is the last token with the scope admin: make another one first", "last_admin")
         del self._by_hash[token.hash]
         try:
-            await self._store.delete_token(token_id)
+            await self._store.delete(token_id)
         except FliqdError:
             self._by_hash[token.hash] = token  # it would be back at the next start; so it is not gone now
             raise
@@ -142,7 +142,7 @@ class Tokens:
         self._noted |= fresh  # also when it fails: the next try is in a minute
         try:
             if fresh:
-                await self._store.touch_tokens(fresh)
+                await self._store.touch(fresh)
         except FliqdError as err:
             log.warning("tokens.use_not_noted", error=str(err))
         finally:

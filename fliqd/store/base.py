@@ -394,12 +394,67 @@ class Rollups(Protocol):
         """Make one old hour part of its day, or delete what is older than is kept; tell whether there may be more."""
 
 
+class Attempts(Protocol):
+    """The attempts at the jobs of a store."""
+
+    async def claim(self, pks: Sequence[int], *, owner: str, now_ms: int, until_ms: int) -> list[Job]:
+        """Open an attempt at each job that is scheduled and due by `until_ms`; return them, running, by due time.
+
+        One that has expired by `now_ms` fails instead. One that does not come back was not due, is gone,
+        or someone was quicker.
+        """
+
+    async def finish_all(self, ends: Sequence[Finish]) -> list[Recorded | Exception]:
+        """Close attempts and move their jobs on, in one transaction; an error of one end comes back in its place.
+
+        Where `next_by_ms` says so, an attempt at the next item of its buffer is opened in the same transaction.
+        """
+
+    async def unclaim(self, jobs: Sequence[Job], now_ms: int) -> None:
+        """Take back attempts whose request has surely not left, as if they had never been opened."""
+
+    async def hand_back(self, jobs: Sequence[Job], *, now_ms: int, reason: str) -> None:
+        """Close attempts that were cut off, make their jobs due again (or fail them, `on_interrupt`)."""
+
+    async def recover(self, *, now_ms: int, reason: str) -> int:
+        """Do the same for every open attempt there is, and count a crash against it; return how many.
+
+        Such a job goes into the quarantine, and fails when it has been there for `MOST_CRASHES`.
+        """
+
+    async def pull_retries(self, *, by_ms: int, now_ms: int) -> int:
+        """Have jobs that wait for a retry wait `by_ms` less, but be due no earlier than now; return how many.
+
+        For a clock that was set back: a wait is a length of time, and may not grow by that.
+        """
+
+
+class TokenStore(Protocol):
+    """The API tokens of a store."""
+
+    async def all(self) -> list[Token]:
+        """Return all tokens, oldest first."""
+
+    async def add(self, token: Token) -> None:
+        """Add a token; raise ConflictError if its id exists."""
+
+    async def delete(self, token_id: str) -> None:
+        """Remove a token; raise NotFoundError."""
+
+    async def touch(self, used: Mapping[str, int]) -> None:
+        """Note when tokens (by id) were last used, in milliseconds; ones that are gone are left out."""
+
+
 class Store(Protocol):
     """One daemon's view of the jobs."""
 
     @property
     def id(self) -> str:
         """What tells this store from any other: 128 bits in hex, the same for life."""
+
+    @property
+    def attempts(self) -> Attempts:
+        """The attempts at its jobs."""
 
     @property
     def schedules(self) -> Schedules:
@@ -412,6 +467,10 @@ class Store(Protocol):
     @property
     def outbox(self) -> Outbox:
         """What is told of them."""
+
+    @property
+    def tokens(self) -> TokenStore:
+        """Who may call."""
 
     @property
     def alerts(self) -> AlertStore:
@@ -493,52 +552,6 @@ class Store(Protocol):
         self, *, start: tuple[int, int], limit: int, until_ms: int | None = None, lane: str | None = None
     ) -> list[DueEntry]:
         """Return scheduled jobs from `start` (due_ms, pk) on, inclusive, in due order."""
-
-    async def claim(self, pks: Sequence[int], *, owner: str, now_ms: int, until_ms: int) -> list[Job]:
-        """Open an attempt at each job that is scheduled and due by `until_ms`; return them, running, by due time.
-
-        One that has expired by `now_ms` fails instead. One that does not come back was not due, is gone,
-        or someone was quicker.
-        """
-
-    async def finish(self, end: Finish) -> bool:
-        """Close an attempt and move its job on; False if the attempt was not the owner's any more."""
-
-    async def finish_all(self, ends: Sequence[Finish]) -> list[Recorded | Exception]:
-        """Do so for many, in one transaction, at once; an error that is one end's own comes back in its place.
-
-        Where `next_by_ms` says so, an attempt at the next item of its buffer is opened in the same transaction.
-        """
-
-    async def unclaim(self, jobs: Sequence[Job], now_ms: int) -> None:
-        """Take back attempts whose request has surely not left, as if they had never been opened."""
-
-    async def hand_back(self, jobs: Sequence[Job], *, now_ms: int, reason: str) -> None:
-        """Close attempts that were cut off, make their jobs due again (or fail them, `on_interrupt`)."""
-
-    async def recover(self, *, now_ms: int, reason: str) -> int:
-        """Do the same for every open attempt there is, and count a crash against it; return how many.
-
-        Such a job goes into the quarantine, and fails when it has been there for `MOST_CRASHES`.
-        """
-
-    async def pull_retries(self, *, by_ms: int, now_ms: int) -> int:
-        """Have jobs that wait for a retry wait `by_ms` less, but be due no earlier than now; return how many.
-
-        For a clock that was set back: a wait is a length of time, and may not grow by that.
-        """
-
-    async def tokens(self) -> list[Token]:
-        """Return all tokens, oldest first."""
-
-    async def add_token(self, token: Token) -> None:
-        """Add a token; raise ConflictError if its id exists."""
-
-    async def delete_token(self, token_id: str) -> None:
-        """Remove a token; raise NotFoundError."""
-
-    async def touch_tokens(self, used: Mapping[str, int]) -> None:
-        """Note when tokens (by id) were last used, in milliseconds; ones that are gone are left out."""
 
     async def delete_finished(self, *, before_ms: int | None, limit: int) -> int:
         """Delete up to `limit` jobs that finished before then (None: any), the oldest first; return how many.

@@ -60,7 +60,7 @@ async def test_expired_and_interrupted_jobs_are_counted_too(fliqd: RunningDaemon
     job = await fliqd.create(url=target.url, delay=0, on_interrupt="fail")
     await target.received(1)
     assert fliqd.daemon is not None
-    await fliqd.daemon._store.hand_back(  # noqa: SLF001 -- as a stop does
+    await fliqd.daemon._store.attempts.hand_back(  # noqa: SLF001 -- as a stop does
         [await fliqd.daemon._store.job(job["id"])],  # noqa: SLF001
         now_ms=fliqd.clock.now_ms(),
         reason="stopped",

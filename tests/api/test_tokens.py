@@ -102,7 +102,7 @@ async def test_the_last_use_is_written_at_most_once_a_minute(fliqd: RunningDaemo
     store = fliqd.daemon._store  # noqa: SLF001 -- what is written is what this is about
 
     async def written() -> int | None:
-        return (await store.tokens())[0].last_used_ms
+        return (await store.tokens.all())[0].last_used_ms
 
     await fliqd("GET", "/v1/status")
     first = await until(written, "the note of the first use")

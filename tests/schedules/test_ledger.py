@@ -25,7 +25,7 @@ from fliqd.engine.planner import Planner
 from fliqd.service.schedules import AskedSchedule, ScheduleService
 from fliqd.store.base import JobFilter
 from fliqd.store.sqlite.store import SqliteStore
-from tests.store.test_conformance import the_end
+from tests.store.test_conformance import finish, the_end
 from tests.support import FakeClock
 
 S, M = 1_000, 60_000
@@ -100,9 +100,9 @@ class World:
         """Let up to `most` jobs that are due start, and end."""
         now_ms = self.clock.now_ms()
         due = [entry.pk for entry in await self.store.due_page(start=(-1, 0), limit=most) if entry.due_ms <= now_ms]
-        for job in await self.store.claim(due, owner="me", now_ms=now_ms, until_ms=now_ms):
+        for job in await self.store.attempts.claim(due, owner="me", now_ms=now_ms, until_ms=now_ms):
             assert job.scheduled_ms <= now_ms
-            await self.store.finish(the_end(job, JobStatus.FAILED if fail else JobStatus.SUCCESS))
+            await finish(self.store, the_end(job, JobStatus.FAILED if fail else JobStatus.SUCCESS))
 
     async def check(self) -> None:
         schedule = await self.schedule()

@@ -64,7 +64,13 @@ async def add(store: Store, *jobs: Job) -> list[Job]:
 
 
 async def claim(store: Store, jobs: Sequence[Job], now_ms: int = NOW, owner: str = "me") -> list[Job]:
-    return await store.claim([job.pk for job in jobs], owner=owner, now_ms=now_ms, until_ms=now_ms)
+    return await store.attempts.claim([job.pk for job in jobs], owner=owner, now_ms=now_ms, until_ms=now_ms)
+
+
+async def finish(store: Store, end: Finish) -> bool:
+    [recorded] = await store.attempts.finish_all([end])
+    assert isinstance(recorded, Recorded), recorded
+    return recorded.ours
 
 
 def the_end(job: Job, status: JobStatus = S.SUCCESS, next_ms: int | None = None) -> Finish:
@@ -184,7 +190,7 @@ async def test_filters(store: Store, where: JobFilter, numbers: list[int]) -> No
     )
     await store.change_job(a_job(1).id, lambda job: lifecycle.cancel(job, NOW))
     [running] = await claim(store, [await store.job(a_job(5).id)])
-    await store.finish(the_end(running, S.SCHEDULED, NOW + 5))
+    await finish(store, the_end(running, S.SCHEDULED, NOW + 5))
     found = (await store.jobs(where, before_pk=None, limit=9)).jobs
     assert [int(job.id[4:]) for job in found] == numbers
     assert await store.jobs_from(where, order=JobOrder(), offset=0, limit=9) == found
@@ -253,7 +259,7 @@ async def test_orders(store: Store, by: OrderedBy, numbers: list[int]) -> None:
     jobs = await add(store, a_job(1, NOW + 3), a_job(2, NOW + 2), a_job(3, NOW))
     for number, now_ms in ((1, NOW + 4), (2, NOW + 5)):
         [running] = await claim(store, [jobs[number - 1]], now_ms)
-        await store.finish(msgspec.structs.replace(the_end(running), started_ms=now_ms, finished_ms=now_ms))
+        await finish(store, msgspec.structs.replace(the_end(running), started_ms=now_ms, finished_ms=now_ms))
     for newest_first, expected in ((False, numbers), (True, numbers[::-1])):
         order = JobOrder(by, newest_first)
         found = await store.jobs_from(JobFilter(), order=order, offset=0, limit=9)
@@ -274,8 +280,8 @@ async def test_a_part_has_fewer_jobs_where_their_bodies_are_large(store: Store) 
 async def test_attempts_from_a_place_on(store: Store) -> None:
     jobs = await add(store, a_job(1, max_retries=1), a_job(2))
     first, second = await claim(store, jobs)
-    await store.finish(the_end(first, S.SCHEDULED, NOW + 1))
-    await store.finish(the_end(second))
+    await finish(store, the_end(first, S.SCHEDULED, NOW + 1))
+    await finish(store, the_end(second))
     await claim(store, jobs[:1], NOW + 1)
 
     async def numbers(job_pk: int | None, offset: int = 0, limit: int = 9, **more: bool) -> list[tuple[int, int]]:
@@ -358,7 +364,7 @@ async def test_many_ends_at_once_each_for_itself(store: Store) -> None:
     jobs = await claim(store, await add(store, *(a_job(number) for number in range(90))))
     stale = msgspec.structs.replace(jobs[70], owner="gone")
     ends = [the_end(job) for job in [*jobs[:70], stale, *jobs[71:]]]
-    ours = [isinstance(result, Recorded) and result.ours for result in await store.finish_all(ends)]
+    ours = [isinstance(result, Recorded) and result.ours for result in await store.attempts.finish_all(ends)]
     assert ours == [True] * 70 + [False] + [True] * 19
     assert (await store.job(stale.id)).status is S.RUNNING
     assert (await store.job(jobs[71].id)).status is S.SUCCESS
@@ -380,7 +386,7 @@ async def test_the_end_of_an_attempt(store: Store) -> None:
     jobs = await add(store, a_job(1), a_job(2))
     told.clear()
     good, bad = await claim(store, jobs)
-    ends = await asyncio.gather(store.finish(the_end(good)), store.finish(the_end(bad, S.SCHEDULED, NOW + 99)))
+    ends = await asyncio.gather(finish(store, the_end(good)), finish(store, the_end(bad, S.SCHEDULED, NOW + 99)))
     assert all(ends)
     assert told == [DueEntry(NOW + 99, bad.pk, "a:80")]
     done = await store.job(good.id)
@@ -396,11 +402,11 @@ async def test_a_late_worker_cannot_overwrite_its_successor(store: Store) -> Non
     """Among many ends in one commit, the one whose attempt is not its own any more is refused, alone."""
     jobs = await add(store, *(a_job(number) for number in range(1, 6)))
     stale = await claim(store, jobs[:1], owner="gone")
-    await store.hand_back(stale, now_ms=NOW, reason="a test")
+    await store.attempts.hand_back(stale, now_ms=NOW, reason="a test")
     again = await claim(store, jobs)
     assert [job.executions for job in again] == [2, 1, 1, 1, 1]
     outcomes = await asyncio.gather(
-        *(store.finish(the_end(job)) for job in [*stale, *again[1:]]), store.finish(the_end(again[0]))
+        *(finish(store, the_end(job)) for job in [*stale, *again[1:]]), finish(store, the_end(again[0]))
     )
     assert outcomes == [False, True, True, True, True, True]
 
@@ -410,7 +416,7 @@ async def test_what_was_never_sent_is_as_if_never_claimed(store: Store) -> None:
     store.on_due(told.extend)
     before = await add(store, a_job(1))
     claimed = await claim(store, before)
-    await store.unclaim(claimed, NOW)
+    await store.attempts.unclaim(claimed, NOW)
     after = await store.job(before[0].id)
     assert after == before[0]
     assert await store.executions(after.id) == []
@@ -422,7 +428,7 @@ async def test_interrupted_attempts_are_due_again_or_fail(store: Store) -> None:
     await claim(store, jobs[:2])
     told: list[DueEntry] = []
     store.on_due(told.extend)
-    assert await store.recover(now_ms=NOW + 7, reason="it died") == 2
+    assert await store.attempts.recover(now_ms=NOW + 7, reason="it died") == 2
     assert told == [DueEntry(NOW + 7, jobs[0].pk, QUARANTINE)]
     again, failed, untouched = [await store.job(job.id) for job in jobs]
     assert (again.status, again.next_attempt_ms, again.executions, again.attempts) == (S.SCHEDULED, NOW + 7, 1, 0)
@@ -500,20 +506,20 @@ async def test_a_cancelled_caller_leaves_nothing_half_done(store: Store) -> None
 
 async def test_tokens(store: Store) -> None:
     token = Token(id="tok_1", name="admin", hash=b"\x01" * 32, scopes=("read", "write"), created_ms=NOW)
-    await store.add_token(token)
+    await store.tokens.add(token)
     with pytest.raises(ConflictError):
-        await store.add_token(token)
-    assert await store.tokens() == [token]
+        await store.tokens.add(token)
+    assert await store.tokens.all() == [token]
 
 
 async def test_a_job_that_the_daemon_keeps_dying_of_fails_in_the_end(store: Store) -> None:
     """The first crash leads into the quarantine; three more there end it. One that ends well is free again."""
     poison, unlucky = await add(store, a_job(1), a_job(2))
     for crash in range(1, 5):
-        both = await store.claim([poison.pk, unlucky.pk], owner="me", now_ms=NOW, until_ms=NOW)
+        both = await store.attempts.claim([poison.pk, unlucky.pk], owner="me", now_ms=NOW, until_ms=NOW)
         if crash == 3:
-            await store.finish(the_end(both[1], S.SCHEDULED, NOW))
-        await store.recover(now_ms=NOW, reason="it died")
+            await finish(store, the_end(both[1], S.SCHEDULED, NOW))
+        await store.attempts.recover(now_ms=NOW, reason="it died")
         job = await store.job(poison.id)
         assert (job.crashes, job.lane) == (crash, QUARANTINE)
         assert job.status is (S.FAILED if crash == 4 else S.SCHEDULED)
@@ -523,7 +529,7 @@ async def test_a_job_that_the_daemon_keeps_dying_of_fails_in_the_end(store: Stor
 async def test_a_clean_stop_counts_against_nobody(store: Store) -> None:
     jobs = await add(store, a_job(1))
     for _ in range(9):
-        await store.hand_back(await claim(store, jobs), now_ms=NOW, reason="it stops")
+        await store.attempts.hand_back(await claim(store, jobs), now_ms=NOW, reason="it stops")
     job = await store.job(jobs[0].id)
     assert (job.crashes, job.lane, job.attempts, job.executions) == (0, "a:80", 0, 9)
 
@@ -531,8 +537,8 @@ async def test_a_clean_stop_counts_against_nobody(store: Store) -> None:
 async def test_the_oldest_finished_jobs_go_first_and_live_ones_never(store: Store) -> None:
     jobs = await add(store, *(a_job(number, tags=("x",)) for number in range(1, 8)))
     for order, job in enumerate(jobs[:5]):
-        claimed = await store.claim([job.pk], owner="me", now_ms=NOW, until_ms=NOW)
-        await store.finish(msgspec.structs.replace(the_end(claimed[0]), finished_ms=NOW + 100 - order))
+        claimed = await store.attempts.claim([job.pk], owner="me", now_ms=NOW, until_ms=NOW)
+        await finish(store, msgspec.structs.replace(the_end(claimed[0]), finished_ms=NOW + 100 - order))
     assert await store.oldest_finish_ms() == NOW + 96
     assert await store.nth_newest_finish_ms(3) == NOW + 97
     assert await store.nth_newest_finish_ms(5) is None
@@ -554,7 +560,7 @@ async def test_counts(store: Store) -> None:
     assert seen == Counts(waiting=6, running=0, finished=0, failed=0, first_due_ms=NOW, **none)
     claimed = await claim(store, jobs[:4], NOW + 10)
     for job, status in zip(claimed, (S.SUCCESS, S.FAILED, S.FAILED), strict=False):
-        await store.finish(the_end(job, status))
+        await finish(store, the_end(job, status))
     seen = await store.counts(since_ms=0)
     assert seen == Counts(waiting=2, running=1, finished=3, failed=2, first_due_ms=NOW + 4, **none)
     later = await store.counts(since_ms=NOW + 86_400_000)
@@ -570,7 +576,7 @@ async def test_items_of_buffers_are_counted_apart_from_jobs(store: Store) -> Non
     [running] = await claim(store, items[:1], NOW + 10)
     seen = await store.counts(since_ms=0)
     assert (seen.running, seen.items_waiting, seen.items_running, seen.first_due_ms) == (0, 2, 1, None)
-    await store.finish(the_end(running, S.FAILED))
+    await finish(store, the_end(running, S.FAILED))
     seen = await store.counts(since_ms=0)
     assert (seen.finished, seen.failed, seen.items_waiting, seen.items_failed) == (0, 0, 2, 1)
 
@@ -808,7 +814,7 @@ async def test_what_is_missed_in_a_row_is_one_note(store: Store) -> None:
         await take(store, looked_at(await get(store, made), NOW + minute * MINUTE))
     assert await missed(store, made) == [(2, 3, 2, "overlap")]
     [first] = await claim(store, await jobs_of(store, made), NOW + 4 * MINUTE)
-    await store.finish(the_end(first))
+    await finish(store, the_end(first))
     # Two at once: the fourth runs, the fifth finds it running. No range may reach across the one that ran.
     await take(store, looked_at(await get(store, made), NOW + 5 * MINUTE))
     assert [((job.slot_ms or 0) - NOW) // MINUTE for job in await jobs_of(store, made)] == [1, 4]
@@ -848,15 +854,15 @@ async def in_line(store: Store, number: int = 1) -> tuple[Schedule, list[Job]]:
 
 
 async def ends_well(store: Store, job: Job) -> None:
-    await store.finish(the_end(job))
+    await finish(store, the_end(job))
 
 
 async def fails(store: Store, job: Job) -> None:
-    await store.finish(the_end(job, S.FAILED))
+    await finish(store, the_end(job, S.FAILED))
 
 
 async def is_cut_off(store: Store, job: Job) -> None:
-    await store.recover(now_ms=NOW + 5 * MINUTE, reason="it died")
+    await store.attempts.recover(now_ms=NOW + 5 * MINUTE, reason="it died")
 
 
 @pytest.mark.parametrize("end", [ends_well, fails, is_cut_off])
@@ -883,14 +889,16 @@ async def test_the_end_of_a_run_lets_the_next_one_go(
 async def test_a_retry_or_a_crash_of_a_run_is_not_its_end(store: Store) -> None:
     _, [first, second, _] = await in_line(store)
     [running] = await claim(store, [first], NOW + 4 * MINUTE)
-    await store.finish(the_end(running, S.SCHEDULED, NOW + 5 * MINUTE))
+    await finish(store, the_end(running, S.SCHEDULED, NOW + 5 * MINUTE))
     [running] = await claim(store, [first], NOW + 6 * MINUTE)
-    await store.recover(now_ms=NOW + 7 * MINUTE, reason="it died")
-    await store.hand_back(await claim(store, [first], NOW + 8 * MINUTE), now_ms=NOW + 9 * MINUTE, reason="it stops")
-    await store.unclaim(await claim(store, [first], NOW + 9 * MINUTE), NOW + 9 * MINUTE)
+    await store.attempts.recover(now_ms=NOW + 7 * MINUTE, reason="it died")
+    await store.attempts.hand_back(
+        await claim(store, [first], NOW + 8 * MINUTE), now_ms=NOW + 9 * MINUTE, reason="it stops"
+    )
+    await store.attempts.unclaim(await claim(store, [first], NOW + 9 * MINUTE), NOW + 9 * MINUTE)
     assert (await store.job(second.id)).is_held
     [running] = await claim(store, [first], NOW + 9 * MINUTE)
-    await store.finish(the_end(running))
+    await finish(store, the_end(running))
     assert not (await store.job(second.id)).is_held
 
 
@@ -908,16 +916,16 @@ async def test_one_of_a_line_can_be_run_at_once(store: Store) -> None:
     await store.change_job(third.id, lambda job: lifecycle.run_now(job, NOW + 4 * MINUTE))
     running = await claim(store, [first, third], NOW + 4 * MINUTE)
     assert [job.id for job in running] == [first.id, third.id]
-    await store.finish(the_end(running[0]))
+    await finish(store, the_end(running[0]))
     assert (await store.job(second.id)).is_held
-    await store.finish(the_end(running[1]))
+    await finish(store, the_end(running[1]))
     assert not (await store.job(second.id)).is_held
 
 
 async def test_the_lines_of_two_schedules_are_two(store: Store) -> None:
     _, [first, second, _] = await in_line(store, 1)
     _, [_, other, _] = await in_line(store, 2)
-    await store.finish(the_end((await claim(store, [first], NOW + 4 * MINUTE))[0]))
+    await finish(store, the_end((await claim(store, [first], NOW + 4 * MINUTE))[0]))
     assert not (await store.job(second.id)).is_held
     assert (await store.job(other.id)).is_held
 
@@ -928,7 +936,7 @@ async def test_the_last_status_is_that_of_the_last_run_for_ever(store: Store) ->
     [job] = await jobs_of(store, made)
     [running] = await claim(store, [job], NOW + MINUTE)
     assert (await get(store, made)).last_status is S.RUNNING
-    await store.finish(the_end(running, S.FAILED))
+    await finish(store, the_end(running, S.FAILED))
     assert (await get(store, made)).last_status is S.FAILED
     assert await store.delete_finished(before_ms=None, limit=9) == 1
     kept = await get(store, made)
@@ -942,8 +950,8 @@ async def test_deleting_cancels_what_never_started_and_keeps_the_rest(store: Sto
     await take(store, looked_at(made, NOW + 4 * MINUTE))
     retrying, running, done, waiting = await jobs_of(store, made)
     claimed = await claim(store, [retrying, running, done], NOW + 4 * MINUTE)
-    await store.finish(the_end(claimed[0], S.SCHEDULED, NOW + 9 * MINUTE))
-    await store.finish(the_end(claimed[2]))
+    await finish(store, the_end(claimed[0], S.SCHEDULED, NOW + 9 * MINUTE))
+    await finish(store, the_end(claimed[2]))
     await take(store, Step(old=await get(store, made), now_ms=NOW + 5 * MINUTE, change=deleted))
     statuses = [(await store.job(job.id)).status for job in (retrying, running, done, waiting)]
     assert statuses == [S.SCHEDULED, S.RUNNING, S.SUCCESS, S.CANCELLED]
@@ -960,7 +968,7 @@ async def test_deleting_leaves_no_line_behind(store: Store) -> None:
     made, [first, second, third] = await in_line(store)
     [running] = await claim(store, [first], NOW + 4 * MINUTE)
     await take(store, Step(old=await get(store, made), now_ms=NOW + 5 * MINUTE, change=deleted))
-    await store.finish(the_end(running))
+    await finish(store, the_end(running))
     assert [(await store.job(job.id)).status for job in (first, second, third)] == [S.SUCCESS, S.CANCELLED, S.CANCELLED]
 
 
@@ -1078,7 +1086,7 @@ async def all_items(store: Store) -> list[Job]:
 async def next_one(store: Store, now_ms: int = NOW) -> Job:
     """Claim the one item that is due."""
     [entry] = [entry for entry in await store.due_page(start=(0, 0), limit=99) if entry.due_ms <= now_ms]
-    [item] = await store.claim([entry.pk], owner="me", now_ms=now_ms, until_ms=now_ms)
+    [item] = await store.attempts.claim([entry.pk], owner="me", now_ms=now_ms, until_ms=now_ms)
     return item
 
 
@@ -1128,7 +1136,7 @@ async def test_only_the_first_item_waits_for_a_time(store: Store) -> None:
     assert (first.buffer_id, first.next_attempt_ms, second.is_held) == (buffer.id, NOW, True)
     assert [entry.pk for entry in told] == [first.pk]
     assert await due(store) == [(NOW, "a")]
-    assert await store.finish(the_end(await next_one(store)))
+    assert await finish(store, the_end(await next_one(store)))
     assert await due(store) == [(NOW + 5, "b")]
     running = await next_one(store, NOW + 5)
     assert await due(store) == []
@@ -1136,7 +1144,7 @@ async def test_only_the_first_item_waits_for_a_time(store: Store) -> None:
     assert await due(store) == []
     counts = await store.buffers.counts(buffer.id)
     assert counts == (2, 1)
-    assert await store.finish(the_end(running, S.FAILED))
+    assert await finish(store, the_end(running, S.FAILED))
     ended = await store.buffers.get(buffer.id)
     assert (ended.completed, ended.failed) == (1, 1)
     assert told[-1].pk == (await next_one(store, NOW + 9)).pk
@@ -1145,7 +1153,7 @@ async def test_only_the_first_item_waits_for_a_time(store: Store) -> None:
 async def test_a_retry_keeps_the_place(store: Store) -> None:
     buffer = await store.buffers.create(a_buffer(1))
     first, _ = await push(store, buffer, "a", "b")
-    assert await store.finish(the_end(await next_one(store), S.SCHEDULED, NOW + MINUTE))
+    assert await finish(store, the_end(await next_one(store), S.SCHEDULED, NOW + MINUTE))
     assert await due(store) == [(NOW + MINUTE, "a")]
     again = await next_one(store, NOW + MINUTE)
     assert (again.pk, again.executions) == (first.pk, 2)
@@ -1158,7 +1166,7 @@ async def test_the_end_of_an_item_may_claim_the_next(store: Store) -> None:
     told: list[DueEntry] = []
     store.on_due(told.extend)
     end = msgspec.structs.replace(the_end(running), next_by_ms=NOW + 30)
-    [recorded] = await store.finish_all([end])
+    [recorded] = await store.attempts.finish_all([end])
     assert isinstance(recorded, Recorded)
     following = recorded.next
     assert following is not None
@@ -1166,9 +1174,9 @@ async def test_the_end_of_an_item_may_claim_the_next(store: Store) -> None:
     assert (following.due_ms, following.executions) == (NOW + 5, 1)
     assert told == []
     assert [one.status for one in await store.executions(second.id)] == [ExecutionStatus.RUNNING]
-    assert await store.finish_all([end]) == [Recorded(ours=False)]  # a late repeat claims nothing
+    assert await store.attempts.finish_all([end]) == [Recorded(ours=False)]  # a late repeat claims nothing
     assert (await store.job(third.id)).is_held
-    await store.unclaim([following], NOW + 6)
+    await store.attempts.unclaim([following], NOW + 6)
     assert await due(store) == [(NOW + 5, "b")]
     assert await store.executions(second.id) == []
 
@@ -1185,9 +1193,11 @@ async def test_the_next_is_not_claimed_before_its_time_nor_to_another_host_nor_i
     paused = await store.buffers.create(a_buffer(3))
     await push(store, paused, "e", "f")
     entries = await store.due_page(start=(0, 0), limit=9)
-    running = await store.claim([entry.pk for entry in entries], owner="me", now_ms=NOW, until_ms=NOW)
+    running = await store.attempts.claim([entry.pk for entry in entries], owner="me", now_ms=NOW, until_ms=NOW)
     await store.buffers.change(paused.id, lambda old: msgspec.structs.replace(old, paused_ms=NOW), NOW)
-    results = await store.finish_all([msgspec.structs.replace(the_end(item), next_by_ms=NOW + 30) for item in running])
+    results = await store.attempts.finish_all(
+        [msgspec.structs.replace(the_end(item), next_by_ms=NOW + 30) for item in running]
+    )
     assert results == [Recorded(ours=True)] * 3
     assert await due(store) == [(NOW + 5, "d"), (NOW + 2_000, "b")]
 
@@ -1237,7 +1247,7 @@ async def test_pushes_at_once_make_one_line(store: Store) -> None:
     for _ in range(60):
         item = await next_one(store, now_ms)
         order.append((item.body or b"").decode())
-        await store.finish(msgspec.structs.replace(the_end(item), now_ms=now_ms))
+        await finish(store, msgspec.structs.replace(the_end(item), now_ms=now_ms))
         now_ms += 1_000
     listed = await store.buffers.items(buffer.id, status=None, before_pk=None, limit=99)
     assert order == [(item.body or b"").decode() for item in reversed(listed.jobs)]
@@ -1247,7 +1257,7 @@ async def test_pushes_at_once_make_one_line(store: Store) -> None:
 async def test_lists_of_items_by_status(store: Store) -> None:
     buffer = await store.buffers.create(a_buffer(1))
     items = await push(store, buffer, *"abcde")
-    await store.finish(the_end(await next_one(store)))
+    await finish(store, the_end(await next_one(store)))
     page = await store.buffers.items(buffer.id, status=None, before_pk=None, limit=3)
     assert ([item.id for item in page.jobs], page.next_pk) == ([item.id for item in items[:1:-1]], items[2].pk)
     page = await store.buffers.items(buffer.id, status=None, before_pk=page.next_pk, limit=3)
@@ -1279,7 +1289,7 @@ async def test_a_deleted_buffer_goes_with_its_items(store: Store, status: JobSta
     while await store.buffers.delete_items(buffer.id):
         pass
     assert (await store.job(running.id)).status is S.RUNNING
-    assert await store.finish(the_end(running, status, NOW + 9 if status is S.SCHEDULED else None))
+    assert await finish(store, the_end(running, status, NOW + 9 if status is S.SCHEDULED else None))
     for item in items:
         with pytest.raises(NotFoundError):
             await store.job(item.id)
@@ -1292,9 +1302,9 @@ async def test_a_crash_keeps_the_line(store: Store) -> None:
     await push(store, buffer, "a", "b")
     await push(store, paused, "c", "d")
     entries = await store.due_page(start=(0, 0), limit=9)
-    await store.claim([entry.pk for entry in entries], owner="me", now_ms=NOW, until_ms=NOW)
+    await store.attempts.claim([entry.pk for entry in entries], owner="me", now_ms=NOW, until_ms=NOW)
     await store.buffers.change(paused.id, lambda old: msgspec.structs.replace(old, paused_ms=NOW), NOW)
-    assert await store.recover(now_ms=NOW + 1, reason="it died") == 2
+    assert await store.attempts.recover(now_ms=NOW + 1, reason="it died") == 2
     assert await due(store) == [(NOW + 1, "a")]
     await store.buffers.change(paused.id, lambda old: msgspec.structs.replace(old, paused_ms=None), NOW + 2)
     assert [body for _, body in await due(store)] == ["a", "c"]
@@ -1304,7 +1314,7 @@ async def test_an_item_that_may_not_be_repeated_fails_at_a_crash_and_the_line_go
     buffer = await store.buffers.create(a_buffer(1, on_interrupt=OnInterrupt.FAIL))
     await push(store, buffer, "a", "b")
     await next_one(store)
-    assert await store.recover(now_ms=NOW + 1, reason="it died") == 1
+    assert await store.attempts.recover(now_ms=NOW + 1, reason="it died") == 1
     assert await due(store) == [(NOW + 1, "b")]
     assert (await store.buffers.get(buffer.id)).failed == 1
 
@@ -1313,9 +1323,9 @@ async def test_a_clock_set_back_stretches_no_wait_of_a_buffer(store: Store) -> N
     waits, paused = [await store.buffers.create(a_buffer(number)) for number in (1, 2)]
     for buffer in (waits, paused):
         await push(store, buffer, "a")
-        await store.finish(the_end(await next_one(store), S.SCHEDULED, NOW + MINUTE))
+        await finish(store, the_end(await next_one(store), S.SCHEDULED, NOW + MINUTE))
     await store.buffers.change(paused.id, lambda old: msgspec.structs.replace(old, paused_ms=NOW), NOW)
-    await store.pull_retries(by_ms=10 * MINUTE, now_ms=NOW - 10 * MINUTE)
+    await store.attempts.pull_retries(by_ms=10 * MINUTE, now_ms=NOW - 10 * MINUTE)
     now_ms = NOW - 10 * MINUTE
     await store.buffers.change(paused.id, lambda old: msgspec.structs.replace(old, paused_ms=None), now_ms)
     assert {due_ms - now_ms for due_ms, _ in await due(store)} == {MINUTE}

@@ -248,7 +248,7 @@ async def test_a_table_that_lacks_a_column_is_a_damage(path: Path) -> None:
     plain.close()
     store = await open_sqlite(path, [])
     with pytest.raises(StoreUnusableError, match=r"is damaged: no such column.*fliqd restore"):
-        await store.tokens()
+        await store.tokens.all()
     await store.close()
 
 
@@ -270,6 +270,6 @@ async def test_a_row_that_cannot_be_read_is_a_damage(path: Path, spoil: str) -> 
     with pytest.raises(StoreUnusableError, match=r"is damaged: .*fliqd restore"):
         await store.job("job_" + "1".zfill(26))
     with pytest.raises(StoreUnusableError, match=r"is damaged: .*fliqd restore"):
-        await store.claim([1], owner="run_x", now_ms=1 << 42, until_ms=1 << 42)
+        await store.attempts.claim([1], owner="run_x", now_ms=1 << 42, until_ms=1 << 42)
     assert [type(error) for error in failed] == [StoreUnusableError]
     await store.close()

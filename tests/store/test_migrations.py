@@ -9,7 +9,7 @@ from fliqd.core.model import QUARANTINE, JobStatus, Source
 from fliqd.store.base import JobFilter, QueueCounts
 from fliqd.store.sqlite import queries, schema
 from tests.store.conftest import open_sqlite
-from tests.store.test_conformance import NOW, a_buffer, a_schedule, claim, looked_at, push, the_end
+from tests.store.test_conformance import NOW, a_buffer, a_schedule, claim, finish, looked_at, push, the_end
 
 # A job as the first version wrote it, of each kind.
 COLUMNS = (
@@ -60,11 +60,11 @@ async def test_jobs_of_the_first_version_go_on(path: Path) -> None:
         assert (job.source, job.schedule_id, job.slot_ms, job.has_references) == (Source.API, None, None, False)
         assert (job.body, job.name, job.idempotency_key) == (b"body", "n", f"key of {job.id}")
     assert [job.id for job in (await store.jobs(JobFilter(tag="x"), before_pk=None, limit=9)).jobs] == ["job_1"]
-    assert await store.recover(now_ms=NOW + 1, reason="it died") == 1
-    again = await store.claim([job.pk for job in found], owner="me", now_ms=NOW + 10, until_ms=NOW + 10)
+    assert await store.attempts.recover(now_ms=NOW + 1, reason="it died") == 1
+    again = await store.attempts.claim([job.pk for job in found], owner="me", now_ms=NOW + 10, until_ms=NOW + 10)
     assert [job.id for job in again] == ["job_3", "job_1", "job_4"]
     for job in again:
-        assert await store.finish(the_end(job))
+        assert await finish(store, the_end(job))
     await store.close()
 
 
@@ -81,12 +81,14 @@ async def test_jobs_of_queues_go_on_in_a_file_of_the_second_version(path: Path) 
         assert lanes["job_1"] == "mail|a:80"
         assert lanes["job_2"] == lanes["job_4"] == "a:80"
         assert await store.buffers.queue_counts() == {"mail": QueueCounts(1, 1), "default": QueueCounts(1, 0)}
-        assert await store.recover(now_ms=NOW + 1, reason="it died") == 1
+        assert await store.attempts.recover(now_ms=NOW + 1, reason="it died") == 1
         entries = await store.due_page(start=(0, 0), limit=9)
         assert {entry.lane for entry in entries} == {QUARANTINE, "mail|a:80", "a:80"}
-        claimed = await store.claim([entry.pk for entry in entries], owner="me", now_ms=NOW + 9, until_ms=NOW + 9)
+        claimed = await store.attempts.claim(
+            [entry.pk for entry in entries], owner="me", now_ms=NOW + 9, until_ms=NOW + 9
+        )
         for job in claimed:
-            assert await store.finish(the_end(job, JobStatus.SCHEDULED, NOW + 99))
+            assert await finish(store, the_end(job, JobStatus.SCHEDULED, NOW + 99))
         again = {(await store.job(job.id)).id: (await store.job(job.id)).lane for job in claimed}
         assert again == {"job_1": "mail|a:80", "job_3": "mail|a:80", "job_4": "a:80"}
         buffer = await store.buffers.create(a_buffer(1))
@@ -103,7 +105,7 @@ async def test_schedules_work_in_an_upgraded_file(path: Path) -> None:
     assert await store.schedules.take([looked_at(made, made.next_run_ms or 0)]) != [None]
     [job] = (await store.jobs(JobFilter(schedule_id=made.id), before_pk=None, limit=9)).jobs
     [running] = await claim(store, [job], made.next_run_ms or 0)
-    await store.finish(the_end(running))
+    await finish(store, the_end(running))
     assert (await store.schedules.get(made.id)).last_status is JobStatus.SUCCESS
     await store.close()
 

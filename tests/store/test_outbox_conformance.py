@@ -12,7 +12,7 @@ from fliqd.core.due_heap import DueEntry
 from fliqd.core.model import Job, JobStatus, OnInterrupt
 from fliqd.core.schedule import Schedule
 from fliqd.store.base import DeliveryFilter, Step, Store
-from tests.store.test_conformance import NOW, a_job, add, claim, the_end
+from tests.store.test_conformance import NOW, a_job, add, claim, finish, the_end
 
 S = JobStatus
 EVERY = ("started", "retrying", "completed", "failed", "cancelled")
@@ -51,9 +51,9 @@ def ended(delivery: Delivery, status: DeliveryStatus, next_ms: int | None = None
 async def test_each_change_of_a_job_is_told_in_its_own_transaction(store: Store) -> None:
     [job] = await add(store, told(1, max_retries=1))
     [running] = await claim(store, [job])
-    await store.finish(the_end(running, S.SCHEDULED, NOW + 5))
+    await finish(store, the_end(running, S.SCHEDULED, NOW + 5))
     [running] = await claim(store, [job], NOW + 5)
-    await store.finish(the_end(running, S.FAILED))
+    await finish(store, the_end(running, S.FAILED))
     assert await events(store, job) == ["job.started", "job.retrying", "job.started", "job.failed"]
     _, payload = (await written(store, job))[-1]
     assert payload == {
@@ -70,7 +70,7 @@ async def test_each_change_of_a_job_is_told_in_its_own_transaction(store: Store)
 async def test_only_what_was_asked_for_is_told(store: Store) -> None:
     jobs = await add(store, a_job(1), a_job(2, webhook_url="http://w/"), told(3, webhook_events=("failed",)))
     for running in await claim(store, jobs):
-        await store.finish(the_end(running))
+        await finish(store, the_end(running))
     assert [await events(store, job) for job in jobs] == [[], ["job.completed"], []]
 
 
@@ -87,7 +87,7 @@ async def test_every_way_to_end_is_told(store: Store, way: str) -> None:
             assert await claim(store, [job], NOW + 1) == []
         case "interrupt":
             await claim(store, [job])
-            await store.recover(now_ms=NOW + 1, reason="it died")
+            await store.attempts.recover(now_ms=NOW + 1, reason="it died")
         case _:
             schedule = await store.schedules.create(a_schedule())
             gone = Step(
@@ -112,29 +112,29 @@ def a_schedule() -> Schedule:
 async def test_an_interrupted_attempt_that_comes_again_is_told(store: Store) -> None:
     [job] = await add(store, told(1))
     await claim(store, [job])
-    await store.recover(now_ms=NOW + 1, reason="it died")
+    await store.attempts.recover(now_ms=NOW + 1, reason="it died")
     assert await events(store, job) == ["job.started", "job.retrying"]
 
 
 async def test_a_start_that_was_taken_back_is_not_told(store: Store) -> None:
     [job] = await add(store, told(1))
-    await store.unclaim(await claim(store, [job]), NOW)
+    await store.attempts.unclaim(await claim(store, [job]), NOW)
     assert await events(store, job) == []
 
 
 async def test_booper_is_told_more_and_in_order(store: Store) -> None:
     """A start is two events of its own, which are taken back together; an end may be three."""
     [job] = await add(store, told(1, dialect="booper", max_retries=1))
-    await store.unclaim(await claim(store, [job]), NOW)
+    await store.attempts.unclaim(await claim(store, [job]), NOW)
     assert await events(store, job) == []
     [running] = await claim(store, [job])
-    await store.finish(msgspec.structs.replace(the_end(running, S.SCHEDULED, NOW + 5), status_code=None))
+    await finish(store, msgspec.structs.replace(the_end(running, S.SCHEDULED, NOW + 5), status_code=None))
     await claim(store, [job], NOW + 5)
-    await store.recover(now_ms=NOW + 6, reason="it died")
+    await store.attempts.recover(now_ms=NOW + 6, reason="it died")
     begun, failed = ["job.started", "job.request"], "job.error"
     assert await events(store, job) == [*begun, failed, *begun, failed]
     [running] = await claim(store, [job], NOW + 7)
-    await store.finish(the_end(running, S.FAILED))
+    await finish(store, the_end(running, S.FAILED))
     found = await written(store, job)
     assert [event for event, _ in found[6:]] == [*begun, "job.response", failed, "job.finished"]
     assert found[5][1]["payload"] == {"attempt": 2, "message": "interrupted: it died"}
@@ -150,7 +150,7 @@ async def test_the_answer_of_the_target_goes_to_the_callback(store: Store) -> No
         response_body=b'{"a": 1.0}',
         response_truncated=False,
     )
-    await store.finish(end)
+    await finish(store, end)
     await store.change_job(gone.id, lambda job: lifecycle.cancel(job, NOW))
     assert await written(store, gone) == []
     [(event, payload)] = await written(store, good)
@@ -173,7 +173,7 @@ async def test_what_one_job_tells_leaves_in_order(store: Store) -> None:
     store.outbox.on_due(heard.extend)
     jobs = await add(store, told(1), told(2))
     for running in await claim(store, jobs):
-        await store.finish(the_end(running))
+        await finish(store, the_end(running))
     first, _ = await due(store)
     assert [entry.pk for entry in heard] == await due(store)
 
@@ -193,7 +193,7 @@ async def test_what_one_job_tells_leaves_in_order(store: Store) -> None:
 
 async def test_a_webhook_and_a_callback_do_not_wait_for_each_other(store: Store) -> None:
     [running] = await claim(store, await add(store, a_job(1, webhook_url="http://w/", callback_url="http://c/")))
-    await store.finish(the_end(running))
+    await finish(store, the_end(running))
     assert len(await due(store)) == 2
 
 
@@ -212,7 +212,7 @@ async def test_waits_shrink_by_what_the_clock_was_set_back(store: Store) -> None
     [running] = await claim(store, await add(store, told(1)))
     [delivery] = await store.outbox.claim(await due(store), owner="me", until_ms=NOW)
     await store.outbox.finish(ended(delivery, DeliveryStatus.PENDING, NOW + 30_000))
-    await store.finish(the_end(running))  # held behind it
+    await finish(store, the_end(running))  # held behind it
     await store.outbox.pull(by_ms=10_000, now_ms=NOW - 10_000)
     [entry] = await store.outbox.due_page(start=(-1, 0), limit=9)
     assert entry.due_ms == NOW + 20_000
@@ -221,7 +221,7 @@ async def test_waits_shrink_by_what_the_clock_was_set_back(store: Store) -> None
 async def test_what_was_told_goes_with_its_job_and_what_was_not_stays(store: Store) -> None:
     jobs = await add(store, told(1), told(2))
     for running in await claim(store, jobs):
-        await store.finish(the_end(running))
+        await finish(store, the_end(running))
     [delivery] = await store.outbox.claim([(await due(store))[0]], owner="me", until_ms=NOW)
     await store.outbox.finish(ended(delivery, DeliveryStatus.DELIVERED))
     assert await store.delete_finished(before_ms=None, limit=9) == 2
@@ -236,7 +236,7 @@ async def test_what_was_told_goes_with_its_job_and_what_was_not_stays(store: Sto
 async def test_pages_and_filters(store: Store) -> None:
     jobs = await add(store, *(told(number, webhook_events=("completed",)) for number in range(5)))
     for running in await claim(store, jobs):
-        await store.finish(the_end(running))
+        await finish(store, the_end(running))
     [delivery] = await store.outbox.claim([(await due(store))[0]], owner="me", until_ms=NOW + 5)
     await store.outbox.finish(ended(delivery, DeliveryStatus.DELIVERED))
     page, more = await store.outbox.page(DeliveryFilter(), before_pk=None, limit=3)

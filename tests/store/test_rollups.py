@@ -13,7 +13,7 @@ from fliqd.store.base import JobFilter, Recorded, Store
 from fliqd.store.sqlite import queries
 from fliqd.store.sqlite import rollups as sqlite_rollups
 from tests.store.conftest import open_sqlite
-from tests.store.test_conformance import NOW, a_job, add, claim, the_end
+from tests.store.test_conformance import NOW, a_job, add, claim, finish, the_end
 
 HOUR = NOW // HOUR_MS
 DAY = HOUR - HOUR % DAY_HOURS
@@ -21,7 +21,7 @@ DAY = HOUR - HOUR % DAY_HOURS
 
 async def run(store: Store, *numbers: int, status: JobStatus = JobStatus.SUCCESS, **fields: Any) -> None:
     jobs = await claim(store, await add(store, *(a_job(number, **fields) for number in numbers)))
-    await store.finish_all([the_end(job, status) for job in jobs])
+    await store.attempts.finish_all([the_end(job, status) for job in jobs])
 
 
 async def counted(store: Store, scope: Scope = Scope.JOBS, *keys: str, from_hour: int = 0) -> dict[str, int]:
@@ -55,14 +55,14 @@ async def test_an_outcome_is_added_with_it_and_outlives_its_job(store: Store) ->
 
 async def test_an_outcome_that_was_not_ours_is_not_added(store: Store) -> None:
     [job] = await claim(store, await add(store, a_job(1)))
-    await store.finish(the_end(job))
-    assert await store.finish_all([the_end(job), the_end(job)]) == [Recorded(ours=False)] * 2
+    await finish(store, the_end(job))
+    assert await store.attempts.finish_all([the_end(job), the_end(job)]) == [Recorded(ours=False)] * 2
     assert await counted(store) == {"success": 1}
 
 
 async def test_an_interrupted_one_is_added_too(store: Store) -> None:
     await claim(store, await add(store, a_job(1), a_job(2)))
-    assert await store.recover(now_ms=NOW, reason="it died") == 2
+    assert await store.attempts.recover(now_ms=NOW, reason="it died") == 2
     assert await counted(store) == {"interrupted": 2}
     assert await counted(store, Scope.HOST, "a:80") == {"interrupted": 2}
 

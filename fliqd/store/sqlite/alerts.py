@@ -1,7 +1,7 @@
 """The part of the store contract that is about alerts, kept by the same writer and readers."""
 
 from collections.abc import Callable, Collection, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
@@ -9,10 +9,8 @@ from fliqd.core.channels import MOST_CHANNELS, Channel
 from fliqd.core.incidents import Incident
 from fliqd.errors import ConflictError, FliqdError, NotFoundError
 from fliqd.store.sqlite import rows
+from fliqd.store.sqlite.queries import Read
 from fliqd.store.sqlite.writer import Transaction, Writer
-
-if TYPE_CHECKING:
-    from fliqd.store.sqlite.schedules import Read
 
 Change = Callable[[Channel], Channel | None]
 
@@ -23,7 +21,7 @@ class SqliteAlerts:
     The channels are few, and asked for with each job that fails: they are kept as the last commit has left them.
     """
 
-    def __init__(self, writer: Writer, read: "Read") -> None:
+    def __init__(self, writer: Writer, read: Read) -> None:
         self._writer = writer
         self._read = read
         self._channels: tuple[Channel, ...] = ()

@@ -4,8 +4,8 @@ Of a buffer's items only the first has a time; the others are held until the tra
 is that of the table, whatever happens, and a buffer costs memory for one item at most.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final, NamedTuple, Protocol
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -17,16 +17,11 @@ from fliqd.errors import ConflictError, FliqdError, NotFoundError
 from fliqd.store.base import BufferCounts, Created, Finish, Page, QueueCounts, Reconciliation
 from fliqd.store.sqlite import rows
 from fliqd.store.sqlite.budget import that_fit
+from fliqd.store.sqlite.queries import Read
 from fliqd.store.sqlite.writer import Transaction, Writer
 
 BEFORE_ALL: Final = (1 << 63) - 1
 DELETE_BATCH: Final = 200  # items a transaction: a create may have to wait for it
-
-
-class Read(Protocol):
-    """Runs a statement beside the writer."""
-
-    def __call__(self, name: str, values: dict[str, Any], more: str = "") -> Awaitable[list[Any]]: ...
 
 
 class _Push(NamedTuple):

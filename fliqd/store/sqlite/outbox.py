@@ -1,7 +1,7 @@
 """The part of the store contract that is about the outbox, kept by the same writer and readers."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import msgspec
 
@@ -12,10 +12,8 @@ from fliqd.core.model import HELD_MS, Job, JobStatus
 from fliqd.core.notices import notices, wants
 from fliqd.store.base import DeliveryFilter
 from fliqd.store.sqlite import rows
+from fliqd.store.sqlite.queries import Read
 from fliqd.store.sqlite.writer import Transaction, Writer
-
-if TYPE_CHECKING:
-    from fliqd.store.sqlite.schedules import Read
 
 BEFORE_ALL: Final = (1 << 63) - 1
 
@@ -27,7 +25,7 @@ class SqliteOutbox:
     `note_all` where a statement has changed many.
     """
 
-    def __init__(self, writer: Writer, read: "Read", new_id: Callable[[], str]) -> None:
+    def __init__(self, writer: Writer, read: Read, new_id: Callable[[], str]) -> None:
         self._writer = writer
         self._read = read
         self._new_id = new_id

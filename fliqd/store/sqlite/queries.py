@@ -1,11 +1,18 @@
 """The statements of `queries.sql`, by name."""
 
 import re
+from collections.abc import Awaitable
 from functools import cache
 from importlib.resources import files
-from typing import Final
+from typing import Any, Final, Protocol
 
 _NAME: Final = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
+
+
+class Read(Protocol):
+    """Runs a statement beside the writer."""
+
+    def __call__(self, name: str, values: dict[str, Any], more: str = "") -> Awaitable[list[Any]]: ...
 
 
 @cache

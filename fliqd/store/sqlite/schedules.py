@@ -1,8 +1,8 @@
 """The part of the store contract that is about schedules, kept by the same writer and readers."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, Protocol
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final
 
 import msgspec
 
@@ -18,6 +18,7 @@ from fliqd.store.base import Created, Reconciliation, ScheduleFilter, Step
 from fliqd.store.sqlite import buffers, rows
 from fliqd.store.sqlite.alerts import SqliteAlerts
 from fliqd.store.sqlite.news import tell_jobs, tell_missed
+from fliqd.store.sqlite.queries import Read
 from fliqd.store.sqlite.writer import Transaction, Writer
 
 KEPT_BY_STORE: Final = ("pk", "last_job_pk", "last_run_ms", "last_status", "state", "previous")
@@ -30,12 +31,6 @@ STATUS: Final = {
 
 
 Ended = tuple[str | None, int, str]  # a job that has: its schedule's id, its pk, its status
-
-
-class Read(Protocol):
-    """Runs a statement beside the writer."""
-
-    def __call__(self, name: str, values: dict[str, Any], more: str = "") -> Awaitable[list[Any]]: ...
 
 
 class SqliteSchedules:

@@ -12,7 +12,6 @@ from typing import Any, Final, NamedTuple, Self
 import aiosqlite
 import msgspec
 
-from fliqd.core import dynamic
 from fliqd.core.buffers import FIRST_ITEM_PK
 from fliqd.core.delivery import ErrorCode
 from fliqd.core.due_heap import DueEntry
@@ -20,22 +19,17 @@ from fliqd.core.events import EventType, News
 from fliqd.core.model import (
     FINAL,
     HELD_MS,
-    MOST_CRASHES,
-    NO_QUEUE,
-    QUARANTINE,
     Execution,
-    ExecutionStatus,
     Job,
     JobStatus,
-    lane_of,
 )
 from fliqd.core.notices import wants
-from fliqd.core.rollups import Ended
 from fliqd.core.stand_ins import NATIVE, holds_key
 from fliqd.errors import ConflictError, FliqdError, NotFoundError, UnavailableError
-from fliqd.store.base import Counts, Created, Finish, JobFilter, JobOrder, OrderedBy, Page, Place, Recorded, Token
-from fliqd.store.sqlite import buffers, files, filesystem, queries, rows, schedules, scrub
+from fliqd.store.base import Counts, Created, JobFilter, JobOrder, OrderedBy, Page, Place
+from fliqd.store.sqlite import files, filesystem, queries, rows, schedules, scrub
 from fliqd.store.sqlite.alerts import SqliteAlerts
+from fliqd.store.sqlite.attempts import SqliteAttempts
 from fliqd.store.sqlite.budget import that_fit
 from fliqd.store.sqlite.buffers import SqliteBuffers
 from fliqd.store.sqlite.lock import StoreLock
@@ -43,17 +37,16 @@ from fliqd.store.sqlite.news import tell_jobs
 from fliqd.store.sqlite.outbox import SqliteOutbox
 from fliqd.store.sqlite.rollups import SqliteRollups
 from fliqd.store.sqlite.schedules import SqliteSchedules
-from fliqd.store.sqlite.writer import SplitBatchError, Transaction, Writer
+from fliqd.store.sqlite.tokens import SqliteTokens
+from fliqd.store.sqlite.writer import LONG, Transaction, Writer
 
 READERS: Final = 2  # a long list on one leaves the other for look-ups
-RECORD_LINGER_S: Final = 0.010  # outcomes wait this long for company; nobody waits for them
 MOST_WAITING: Final = 20_000  # rows before the writer beyond which a create is turned away, rather than all be late
 PROBE_BYTES: Final = 64 * 1024  # more than an ordinary create needs: where this fits, work can go on
 ROW_BYTES: Final = 1_000  # about what a job takes besides its body, indexes included
 PAGE_BYTES: Final = 4096  # SQLite's default, which our files have
 PAGES_KEPT: Final = 256  # free ones that stay for what comes: they cost less than to take new ones from the disk
 PAGES_AT_ONCE: Final = 128  # given back in a transaction: a create may have to wait for it
-LONG: Final = 4 * 1024  # bytes; the bodies beyond are written one by one
 SYNCHRONOUS: Final = {"full": "FULL", "normal": "NORMAL"}
 
 # The conditions a list may carry, with the index that serves each.
@@ -92,34 +85,9 @@ ORDERS: Final = {
 }
 
 
-class _Claim(NamedTuple):
-    pks: Sequence[int]
-    owner: str
-    now_ms: int
-    until_ms: int
-    execution_ids: Sequence[str]
-
-
-class _End(NamedTuple):
-    end: Finish
-    execution_id: str | None  # of the attempt that may follow
-
-
 class _Change(NamedTuple):
     job_id: str
     change: Callable[[Job], Job]
-
-
-class _Interrupt(NamedTuple):
-    pks: list[int] | None
-    crash: int
-    now_ms: int
-    reason: str
-
-
-class _Unclaim(NamedTuple):
-    jobs: Sequence[Job]
-    now_ms: int
 
 
 class SqliteStore:
@@ -150,7 +118,6 @@ class SqliteStore:
         self._max_bytes = max_bytes
         self._over = False  # more is used than max_bytes, as far as it was looked at
         self._unchecked = max_bytes  # bytes that creates may have added since the size was looked at: do so first
-        self._new_execution_id = new_execution_id
         self._sql = queries.load()
         self.totals: dict[tuple[str, str], int] = {}
         self._listener: Callable[[Sequence[DueEntry]], None] | None = None
@@ -170,6 +137,15 @@ class SqliteStore:
         )
         self.buffers = SqliteBuffers(self._writer, self._read, insert=self._insert, has_room=self._has_room)
         self.rollups = SqliteRollups(self._writer, self._read)
+        self.tokens = SqliteTokens(self._writer, self._read)
+        self.attempts = SqliteAttempts(
+            self._writer,
+            new_execution_id=new_execution_id,
+            outbox=self.outbox,
+            rollups=self.rollups,
+            ended=self._ended,
+            is_over=lambda: self._over,
+        )
 
     @classmethod
     async def open(
@@ -526,211 +502,6 @@ class SqliteStore:
         found = await self._read("due_page" if lane is None else "due_page_of_lane", values)
         return [rows.due(row) for row in found]
 
-    async def claim(self, pks: Sequence[int], *, owner: str, now_ms: int, until_ms: int) -> list[Job]:
-        ids = [self._new_execution_id() for _ in pks]
-        return await self._writer.write(self._claim, _Claim(pks, owner, now_ms, until_ms, ids))
-
-    def _claim(self, tx: Transaction, claims: list[_Claim]) -> list[list[Job]]:
-        return [self._claim_one(tx, claim) for claim in claims]
-
-    def _claim_one(self, tx: Transaction, claim: _Claim) -> list[Job]:
-        values = {
-            "pks": msgspec.json.encode(claim.pks).decode(),
-            "owner": claim.owner,
-            "now_ms": claim.now_ms,
-            "until_ms": claim.until_ms,
-        }
-        found = msgspec.json.decode(tx.rows("jobs_claimable", values)[0][0])
-        jobs = [rows.claimed(row, lambda pk: tx.rows("job_body", (pk,))[0][0]) for row in found]
-        if jobs:
-            tx.run("jobs_claim", values)
-        if any(job.dynamic_fields for job in jobs):
-            jobs = self._rendered(tx, jobs)
-        if len(jobs) < len(claim.pks):
-            error = f"{ErrorCode.EXPIRED}: it could not start before expires_at"
-            expired = tx.rows("jobs_expire", {"pks": values["pks"], "now_ms": claim.now_ms, "error": error})
-            self._ended(tx, expired)
-        jobs.sort(key=lambda job: (job.due_ms, job.pk))
-        opened = []
-        for execution_id, job in zip(claim.execution_ids, jobs, strict=False):
-            due_ms = job.due_ms or claim.now_ms
-            late_ms = max(0, claim.now_ms - due_ms)
-            opened.append((job.pk, job.executions, execution_id, max(claim.now_ms, due_ms), late_ms))
-            if job.webhook_url is not None:
-                self.outbox.note(tx, job)
-        if opened:
-            tx.several("execution_open", opened)
-            tell_jobs(tx, EventType.JOB_STARTED, [job.pk for job in jobs])
-        return jobs
-
-    def _rendered(self, tx: Transaction, jobs: Sequence[Job]) -> list[Job]:
-        """Fill in the dynamic fields of those that have some, as the runs before them have left things."""
-        memories = self._memories(tx, [job for job in jobs if job.dynamic_fields])
-        return [
-            dynamic.rendered(job, memories.get(job.schedule_id, dynamic.NOTHING)) if job.dynamic_fields else job
-            for job in jobs
-        ]
-
-    def _memories(self, tx: Transaction, jobs: Sequence[Job]) -> dict[str | None, dynamic.Memory]:
-        ids = msgspec.json.encode([job.schedule_id for job in jobs]).decode()
-        return {row[0]: dynamic.Memory(row[1], row[2]) for row in tx.rows("schedules_memory", {"ids": ids})}
-
-    def _remember(self, tx: Transaction, ends: Sequence[Finish]) -> None:
-        """Keep for the next run of a schedule what this one has brought."""
-        for end in ends:
-            if end.heard is not None and end.job.schedule_id is not None:
-                before = self._memories(tx, [end.job]).get(end.job.schedule_id, dynamic.NOTHING)
-                begins = before.state is None and end.heard.state is not None
-                body = tx.rows("job_body", (end.job.pk,))[0][0] if begins else None
-                memory = dynamic.remembered(before, end.heard, body)
-                tx.each("schedule_remember", [(memory.state, memory.previous, end.job.schedule_id)])
-
-    async def finish(self, end: Finish) -> bool:
-        return (await self._writer.write(self._finish, _End(end, None), linger_s=RECORD_LINGER_S)).ours
-
-    async def finish_all(self, ends: Sequence[Finish]) -> list[Recorded | Exception]:
-        both = [_End(end, None if end.next_by_ms is None else self._new_execution_id()) for end in ends]
-        return await self._writer.write_all(self._finish, both)
-
-    def _finish(self, tx: Transaction, both: list[_End]) -> list[Recorded]:
-        ends = [end for end, _ in both]
-        moved = tx.several("jobs_settle", [rows.job_settle_values(end) for end in ends])
-        if moved < len(ends):
-            if len(ends) > 1:
-                raise SplitBatchError  # find out which
-            return [Recorded(ours=False)]
-        if self._over:  # what came back is the part of an outcome that can be done without
-            ends = [msgspec.structs.replace(end, response_headers=(), response_body=None) for end in ends]
-        short: list[tuple[Any, ...]] = []
-        long: list[tuple[Any, ...]] = []
-        for end in ends:
-            is_long = len(end.response_body or b"") > LONG or end.job.dynamic_fields
-            (long if is_long else short).append(rows.execution_close_values(end))
-        tx.several("executions_close", short)
-        tx.singly("executions_close", long)
-        self.rollups.add(tx, map(_ended, ends))
-        final = [end for end in ends if end.settlement.status in FINAL]
-        self._remember(tx, final)
-        schedules.ended(tx, [(end.job.schedule_id, end.job.pk, end.settlement.status) for end in final])
-        recorded = []
-        for end, execution_id in both:
-            following = None
-            if end.settlement.status is JobStatus.SUCCESS:
-                tx.well.add(end.job.host)
-            elif end.settlement.status is JobStatus.FAILED:
-                tx.failed.append(rows.settled(end))
-            if end.job.buffer_id is not None:
-                following = self._follow(tx, end, buffers.settled(tx, end), execution_id)
-            elif end.settlement.next_attempt_ms is not None:
-                lane = lane_of(end.job.queue, end.job.host)
-                tx.due.append(DueEntry(end.settlement.next_attempt_ms, end.job.pk, lane))
-            if wants(end.job):
-                self.outbox.note(tx, rows.settled(end), answer=rows.answer(end), due_ms=end.now_ms)
-            recorded.append(Recorded(ours=True, next=following))
-        again = [end.job.pk for end in ends if end.settlement.next_attempt_ms is not None]
-        tell_jobs(tx, EventType.JOB_RETRYING, again)
-        return recorded
-
-    def _follow(self, tx: Transaction, end: Finish, entry: DueEntry | None, execution_id: str | None) -> Job | None:
-        """Claim the item that comes next in a buffer if it may have the slot; else have it wait for its time."""
-        if entry is None:
-            return None
-        by_ms, owner = end.next_by_ms, end.job.owner
-        fits = by_ms is not None and entry.due_ms <= by_ms and entry.lane == lane_of(NO_QUEUE, end.job.host)
-        if by_ms is None or owner is None or execution_id is None or not fits:
-            tx.due.append(entry)
-            return None
-        [job] = self._claim_one(tx, _Claim([entry.pk], owner, end.now_ms, by_ms, [execution_id]))
-        return job
-
-    async def unclaim(self, jobs: Sequence[Job], now_ms: int) -> None:
-        await self._writer.write(self._unclaim, _Unclaim(jobs, now_ms))
-
-    def _unclaim(self, tx: Transaction, batches: list[_Unclaim]) -> list[None]:
-        for batch in batches:
-            tx.each("execution_forget", [(job.pk, job.executions) for job in batch.jobs])
-            self.outbox.unsay(tx, [job for job in batch.jobs if job.webhook_url is not None])
-            moves = [(batch.now_ms, job.pk, job.executions, job.owner) for job in batch.jobs]
-            tx.each("job_unclaim", moves)
-            tx.due += [DueEntry(job.due_ms or batch.now_ms, job.pk, job.lane) for job in batch.jobs]
-        return [None] * len(batches)
-
-    async def hand_back(self, jobs: Sequence[Job], *, now_ms: int, reason: str) -> None:
-        pks = [job.pk for job in jobs]
-        await self._writer.write(self._interrupt, _Interrupt(pks, 0, now_ms, reason), rows=len(pks))
-
-    async def recover(self, *, now_ms: int, reason: str) -> int:
-        return await self._writer.write(self._interrupt, _Interrupt(None, 1, now_ms, reason))
-
-    def _interrupt(self, tx: Transaction, items: list[_Interrupt]) -> list[int]:
-        return [self._interrupt_one(tx, item) for item in items]
-
-    def _interrupt_one(self, tx: Transaction, item: _Interrupt) -> int:
-        values = {
-            "pks": None if item.pks is None else msgspec.json.encode(item.pks).decode(),
-            "crash": item.crash,
-            "now_ms": item.now_ms,
-            "error": f"{ErrorCode.INTERRUPTED}: {item.reason}",
-            "most_crashes": MOST_CRASHES,
-            "quarantine": QUARANTINE,
-        }
-        cut_off = [rows.job(row) for row in tx.rows("running_jobs", {"pks": values["pks"]})]
-        tx.rows("executions_interrupt", values)
-        self.rollups.add(tx, [Ended(job, ExecutionStatus.INTERRUPTED, item.now_ms, 0, 0) for job in cut_off])
-        ended = tx.rows("jobs_interrupted_fail", values)
-        self._ended(tx, [row[:3] for row in ended])
-        for _, _, _, buffer_id in ended:
-            buffers.failed(tx, buffer_id, item.now_ms)
-        again = tx.rows("jobs_interrupted_retry", values)
-        self.outbox.note_all(tx, [pk for _, pk, _ in again])
-        tx.due += [rows.due(row) for row in again]
-        tx.run("items_pause", {"held_ms": HELD_MS})
-        tell_jobs(tx, EventType.JOB_RETRYING, [row[1] for row in again])
-        return len(again) + len(ended)
-
-    async def pull_retries(self, *, by_ms: int, now_ms: int) -> int:
-        return await self._writer.write(self._pull_retries, (by_ms, now_ms))
-
-    def _pull_retries(self, tx: Transaction, pulls: list[tuple[int, int]]) -> list[int]:
-        counts = []
-        for by_ms, now_ms in pulls:
-            moved = tx.rows("retries_pull", {"by_ms": by_ms, "now_ms": now_ms, "held_ms": HELD_MS})
-            tx.due += [rows.due(row) for row in moved]
-            tell_jobs(tx, EventType.JOB_UPDATED, [row[1] for row in moved])
-            tx.run("buffers_pull", {"by_ms": by_ms, "now_ms": now_ms})
-            counts.append(len(moved))
-        return counts
-
-    # Tokens
-
-    async def tokens(self) -> list[Token]:
-        return [rows.token(row) for row in await self._read("tokens_all", {})]
-
-    async def add_token(self, token: Token) -> None:
-        await self._writer.write(self._add_token, token)
-
-    def _add_token(self, tx: Transaction, tokens: list[Token]) -> list[None]:
-        tx.each(
-            "token_insert",
-            [(t.id, t.name, t.hash, msgspec.json.encode(t.scopes).decode(), t.created_ms) for t in tokens],
-        )
-        return [None] * len(tokens)
-
-    async def delete_token(self, token_id: str) -> None:
-        await self._writer.write(self._delete_token, token_id)
-
-    def _delete_token(self, tx: Transaction, ids: list[str]) -> list[Exception | None]:
-        return [
-            None if tx.rows("token_delete", {"id": token_id}) else NotFoundError("token", token_id) for token_id in ids
-        ]
-
-    async def touch_tokens(self, used: Mapping[str, int]) -> None:
-        await self._writer.write(self._touch_tokens, used)
-
-    def _touch_tokens(self, tx: Transaction, notes: list[Mapping[str, int]]) -> list[None]:
-        tx.each("token_touch", [(when_ms, token_id) for used in notes for token_id, when_ms in used.items()])
-        return [None] * len(notes)
-
     # Room
 
     async def delete_finished(self, *, before_ms: int | None, limit: int) -> int:
@@ -849,12 +620,6 @@ def _numbered(created: Created, pks: Mapping[str, int]) -> Created:
     """Put in the key that a job has just got, which some of the stand-in APIs show."""
     job = created.job
     return msgspec.structs.replace(created, job=msgspec.structs.replace(job, pk=pks.get(job.id, job.pk)))
-
-
-def _ended(end: Finish) -> Ended:
-    """Return the end of an attempt as it is added up."""
-    took_ms = max(0, end.finished_ms - end.started_ms)
-    return Ended(end.job, end.settlement.execution_status, end.finished_ms, took_ms, end.late_ms)
 
 
 def _checkpoint_pages(path: Path) -> int:

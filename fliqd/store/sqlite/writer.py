@@ -30,6 +30,7 @@ R = TypeVar("R")
 BATCH_ROWS: Final = 2_000  # a transaction takes no more writes after so many rows, so that none waits long
 STATEMENT_ROWS: Final = (256, 64, 16, 4, 1)  # few sizes, so that each is prepared once
 STATEMENT_VALUES: Final = 5_000  # no more in one, for the memory that it takes
+LONG: Final = 4 * 1024  # bytes; what is beyond is written one by one
 GATHER_S: Final = 0.003
 ASIDE_S: Final = 0.005  # the loop stands aside for a transaction's statements, no longer than this
 ROWS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000)
@@ -146,7 +147,6 @@ class Writer:
         self._on_fatal = on_fatal
         self._waiting: deque[_Write] = deque()
         self._go = asyncio.Event()
-        self._linger: asyncio.TimerHandle | None = None
         self._closing = False
         self._fatal: FliqdError | None = None
         self.waiting = 0  # rows
@@ -164,15 +164,13 @@ class Writer:
         item: T,
         *,
         rows: int = 1,
-        linger_s: float = 0.0,
     ) -> R:
         """Have `apply` called with `item`, and maybe others; return its result for `item` once on disk.
 
-        `rows` is how many the write is about to touch. With `linger_s`, company may come for so long
-        before the commit. An exception among the results is raised to its own caller alone, and must not
-        have written anything.
+        `rows` is how many the write is about to touch. An exception among the results is raised to its own caller
+        alone, and must not have written anything.
         """
-        result = (await self.write_all(apply, [item], rows=rows, linger_s=linger_s))[0]
+        result = (await self.write_all(apply, [item], rows=rows))[0]
         if isinstance(result, Exception):
             raise result
         return result
@@ -183,7 +181,6 @@ class Writer:
         items: Sequence[T],
         *,
         rows: int | None = None,
-        linger_s: float = 0.0,
     ) -> list[R | Exception]:
         """Do the same for many, with one future for all; an error that is an item's own comes back in its place."""
         rows = len(items) if rows is None else rows
@@ -192,10 +189,7 @@ class Writer:
         done: asyncio.Future[list[R | Exception]] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Write(apply, items, rows, done, time.monotonic()))
         self.waiting += rows
-        if not linger_s or len(self._waiting) >= BATCH_ROWS:
-            self._go.set()
-        elif self._linger is None:
-            self._linger = asyncio.get_running_loop().call_later(linger_s, self._go.set)
+        self._go.set()
         return await done
 
     def mishap(self, err: sqlite3.Error) -> Exception:
@@ -223,9 +217,6 @@ class Writer:
             while not self._closing or self._waiting:
                 await self._go.wait()
                 self._go.clear()
-                if self._linger is not None:
-                    self._linger.cancel()
-                    self._linger = None
                 while self._waiting:
                     await self._gather()
                     await self._settle(self._next_batch())
