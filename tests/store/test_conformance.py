@@ -38,6 +38,7 @@ from fliqd.store.base import (
     Store,
     Token,
 )
+from fliqd.store.sqlite import rows
 
 S = JobStatus
 NOW = 1_800_000_000_000
@@ -96,6 +97,57 @@ def the_end(job: Job, status: JobStatus = S.SUCCESS, next_ms: int | None = None)
         response_truncated=True,
         timings=Timings(total_ms=4.0),
     )
+
+
+# A value for each thing that most jobs are not asked for.
+RARE: dict[str, Any] = {
+    "dialect": "fliq",
+    "query": {"q": "1"},
+    "backoff": Backoff(kind=BackoffKind.TABLE, delays_s=(1.5, 2)),
+    "success_statuses": ("2xx", "409"),
+    "on_interrupt": OnInterrupt.FAIL,
+    "queue": "mail",
+    "name": "n",
+    "description": "d",
+    "tags": ("x", "y"),
+    "replay_of": "job_x",
+    "expires_ms": NOW + 5,
+    "crashes": 1,
+    "last_status_code": 500,
+    "last_error": "bad_status: 500",
+    "source": Source.CONFIG,
+    "schedule_id": "sched_x",
+    "slot_ms": NOW,
+    "has_references": True,
+    "webhook_url": "http://w/",
+    "webhook_headers": {"A": "1"},
+    "webhook_events": ("failed",),
+    "callback_url": "http://c/",
+    "requires_approval": True,
+    "approved_ms": NOW,
+    "approved_by": "me",
+    "key_is_free": True,
+    "dedupe_key": "k",
+    "dedupe_window_ms": 5,
+    "asked": b"{}",
+}
+
+
+async def test_a_claimed_job_is_as_it_is_read_whatever_is_rare_about_it(store: Store) -> None:
+    """A claim reads fewer columns where nothing is; each that is rare is tried alone."""
+    asked = {"headers": {"A": "ü"}, "body": b"\x00\xff", "token_id": "tok_1", "idempotency_key": "k"}
+    changes: list[dict[str, Any]] = [{}, asked, {"body": b"x" * 20_000}, {"body": b"{}", "body_is_json": True}]
+    changes.append({"started_ms": NOW - 5, "executions": 3, "attempts": 2})
+    changes += [{name: value} for name, value in RARE.items()]
+    jobs = await add(store, *(a_job(number, **change) for number, change in enumerate(changes)))
+    claimed = await claim(store, jobs, NOW + 3)
+    assert [job.id for job in claimed] == [job.id for job in jobs]
+    assert claimed == [await store.job(job.id) for job in jobs]
+
+
+def test_all_that_is_rare_is_tried() -> None:
+    common = {*rows.CLAIMED, "status", "updated_ms", "finished_ms", "next_attempt_ms", "owner"}
+    assert {*RARE} | common == {*Job.__struct_fields__} - {"buffer_id", "dynamic_fields"}
 
 
 async def test_a_job_comes_back_as_it_was_given(store: Store) -> None:

@@ -91,7 +91,12 @@ class SqliteAttempts:
             "until_ms": claim.until_ms,
         }
         found = msgspec.json.decode(tx.rows("jobs_claimable", values)[0][0])
-        jobs = [rows.claimed(row, lambda pk: tx.rows("job_body", (pk,))[0][0]) for row in found]
+
+        def long_body(pk: int) -> bytes:
+            body: bytes = tx.rows("job_body", (pk,))[0][0]
+            return body
+
+        jobs = [rows.claimed(row, claim.owner, claim.now_ms, long_body) for row in found]
         if jobs:
             tx.run("jobs_claim", values)
         if any(job.dynamic_fields for job in jobs):

@@ -114,15 +114,51 @@ def job(row: Row) -> Job:
     return Job(**values)
 
 
+CLAIMED: Final = (
+    "pk", "id", "token_id", "url", "host", "lane", "http_method", "headers", "body", "body_is_json", "timeout_ms",
+    "max_retries", "idempotency_key", "scheduled_ms", "created_ms", "started_ms", "due_ms", "executions", "attempts",
+)  # fmt: skip
+
+
 @_from_disk
-def claimed(row: list[Any], long_body: Callable[[int], bytes]) -> Job:
+def claimed(row: list[Any], owner: str, now_ms: int, long_body: Callable[[int], bytes]) -> Job:
     """Read a row of `jobs_claimable`: its body is in hex, as JSON holds no bytes, or 0 if too long for that."""
-    body = row[_BODY]
-    if body is not None:
-        row[_BODY] = bytes.fromhex(body) if isinstance(body, str) else long_body(row[0])
-    if row[_ASKED] is not None:
-        row[_ASKED] = row[_ASKED].encode()
-    return job(row)
+    if len(row) != len(CLAIMED):
+        row[_BODY] = _body_of(row[_BODY], row[0], long_body)
+        if row[_ASKED] is not None:
+            row[_ASKED] = row[_ASKED].encode()
+        return job(row)
+    (pk, job_id, token_id, url, host, lane, http_method, headers, body, body_is_json, timeout_ms, max_retries, key,
+     scheduled_ms, created_ms, started_ms, due_ms, executions, attempts) = row  # fmt: skip
+    return Job(
+        pk=pk,
+        id=job_id,
+        token_id=token_id,
+        status=JobStatus.RUNNING,
+        url=url,
+        host=host,
+        lane=lane,
+        http_method=http_method,
+        headers={} if headers is None else _string_map(headers),
+        body=_body_of(body, pk, long_body),
+        body_is_json=bool(body_is_json),
+        timeout_ms=timeout_ms,
+        max_retries=max_retries,
+        idempotency_key=key,
+        scheduled_ms=scheduled_ms,
+        created_ms=created_ms,
+        updated_ms=now_ms,
+        started_ms=started_ms,
+        next_attempt_ms=None,
+        due_ms=due_ms,
+        owner=owner,
+        executions=executions,
+        attempts=attempts,
+    )
+
+
+def _body_of(body: str | int | None, pk: int, long_body: Callable[[int], bytes]) -> bytes | None:
+    return bytes.fromhex(body) if isinstance(body, str) else None if body is None else long_body(pk)
 
 
 def job_values(job: Job, pk: int) -> tuple[Any, ...]:
