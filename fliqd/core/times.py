@@ -13,10 +13,12 @@ _RFC3339: Final = re.compile(
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+@lru_cache(maxsize=1024)
 def parse_time(text: str) -> int:
     """Return the milliseconds since the epoch of an RFC 3339 time; raise ValueError saying what would do.
 
-    A leap second (`23:59:60`) counts as the second after it, as POSIX time has none (RFC 3339, 5.7).
+    A leap second (`23:59:60`) counts as the second after it, as POSIX time has none (RFC 3339, 5.7). Remembered, as
+    `format_time` is.
     """
     match = _RFC3339.fullmatch(text)
     if match is None:
