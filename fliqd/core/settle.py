@@ -1,6 +1,7 @@
 """What the outcome of an attempt makes of its job: done, again at a time, or given up."""
 
 import math
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -37,7 +38,7 @@ def settle(job: Job, response: Response, now_ms: int, spread: float) -> Settleme
     attempts = job.attempts + 1
     failure = response.failure or _refused(job, response)
     if failure is None:
-        return Settlement(status=JobStatus.SUCCESS, execution_status=ExecutionStatus.SUCCESS, attempts=attempts)
+        return _success(attempts)
     status, next_ms = JobStatus.FAILED, None
     error = job_error = f"{failure.code}: {failure.message}"
     if attempts <= job.max_retries and _gives_up(response):
@@ -107,11 +108,22 @@ def _refused(job: Job, response: Response) -> Failure | None:
     status = response.status
     if status is None:
         return Failure(code=ErrorCode.PROTOCOL, message="the target closed without an answer")
-    family = f"{status // 100}xx"
-    if any(wanted in (family, str(status)) for wanted in job.success_statuses):
+    if _is_among(status, job.success_statuses):
         return None
-    hint = ", a redirect; egress.follow_redirects says how many are followed" if family == "3xx" else ""
+    hint = ", a redirect; egress.follow_redirects says how many are followed" if _is_among(status, ("3xx",)) else ""
     return Failure(code=ErrorCode.BAD_STATUS, message=f"the target answered {status}{hint}")
+
+
+@lru_cache(maxsize=256)
+def _is_among(status: int, wanted: tuple[str, ...]) -> bool:
+    """Whether a status is one of those wanted, or of their families. Remembered: most answers are alike."""
+    return f"{status // 100}xx" in wanted or str(status) in wanted
+
+
+@lru_cache(maxsize=256)
+def _success(attempts: int) -> Settlement:
+    """Return what a success makes of a job: the same each time."""
+    return Settlement(status=JobStatus.SUCCESS, execution_status=ExecutionStatus.SUCCESS, attempts=attempts)
 
 
 def _gives_up(response: Response) -> bool:

@@ -106,15 +106,11 @@ RARE: dict[str, Any] = {
     "backoff": Backoff(kind=BackoffKind.TABLE, delays_s=(1.5, 2)),
     "success_statuses": ("2xx", "409"),
     "on_interrupt": OnInterrupt.FAIL,
-    "queue": "mail",
-    "name": "n",
     "description": "d",
     "tags": ("x", "y"),
     "replay_of": "job_x",
     "expires_ms": NOW + 5,
     "crashes": 1,
-    "last_status_code": 500,
-    "last_error": "bad_status: 500",
     "source": Source.CONFIG,
     "schedule_id": "sched_x",
     "slot_ms": NOW,
@@ -137,7 +133,14 @@ async def test_a_claimed_job_is_as_it_is_read_whatever_is_rare_about_it(store: S
     """A claim reads fewer columns where nothing is; each that is rare is tried alone."""
     asked = {"headers": {"A": "ü"}, "body": b"\x00\xff", "token_id": "tok_1", "idempotency_key": "k"}
     changes: list[dict[str, Any]] = [{}, asked, {"body": b"x" * 20_000}, {"body": b"{}", "body_is_json": True}]
-    changes.append({"started_ms": NOW - 5, "executions": 3, "attempts": 2})
+    before = {
+        "last_status_code": 500,
+        "last_error": "bad_status: 500",
+        "started_ms": NOW - 5,
+        "executions": 3,
+        "attempts": 2,
+    }
+    changes += [before, {"name": "n", "queue": "mail", "lane": "mail|a:80"}]
     changes += [{name: value} for name, value in RARE.items()]
     jobs = await add(store, *(a_job(number, **change) for number, change in enumerate(changes)))
     claimed = await claim(store, jobs, NOW + 3)

@@ -161,16 +161,16 @@ SELECT next_attempt_ms, pk, lane FROM job
 -- them (rows.CLAIMED), since to write and read 55 takes three times as long; the others have all, in the table's order. A
 -- long body comes by itself.
 SELECT json_group_array(CASE
-       WHEN coalesce(query, backoff, success_statuses, name, description, tags, replay_of, expires_ms, last_status_code, last_error,
-                     schedule_id, slot_ms, buffer_id, webhook_url, webhook_headers, webhook_events, callback_url, approved_ms,
-                     approved_by, dedupe_key, dedupe_window_ms, dynamic_fields, asked) IS NULL
-            AND dialect = 'v1' AND queue = 'default' AND on_interrupt = 'retry' AND source = 'api'
+       WHEN coalesce(query, backoff, success_statuses, description, tags, replay_of, expires_ms, schedule_id, slot_ms, buffer_id,
+                     webhook_url, webhook_headers, webhook_events, callback_url, approved_ms, approved_by, dedupe_key,
+                     dedupe_window_ms, dynamic_fields, asked) IS NULL
+            AND dialect = 'v1' AND on_interrupt = 'retry' AND source = 'api'
             AND NOT (crashes OR has_references OR requires_approval OR key_is_free)
        THEN json_array(
        pk, id, token_id, url, host, lane, http_method, headers,
        CASE WHEN length(body) <= 16384 THEN hex(body) WHEN body IS NOT NULL THEN 0 END, body_is_json, timeout_ms,
-       max_retries, idempotency_key, scheduled_ms, created_ms, coalesce(started_ms, :now_ms), next_attempt_ms, executions + 1,
-       attempts)
+       max_retries, queue, name, idempotency_key, scheduled_ms, created_ms, coalesce(started_ms, :now_ms), next_attempt_ms,
+       executions + 1, attempts, last_status_code, last_error)
        ELSE json_array(
        pk, id, dialect, token_id, 'running', url, host, lane, http_method, headers, query,
        CASE WHEN length(body) <= 16384 THEN hex(body) WHEN body IS NOT NULL THEN 0 END, body_is_json, timeout_ms,

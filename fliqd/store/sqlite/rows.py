@@ -116,7 +116,8 @@ def job(row: Row) -> Job:
 
 CLAIMED: Final = (
     "pk", "id", "token_id", "url", "host", "lane", "http_method", "headers", "body", "body_is_json", "timeout_ms",
-    "max_retries", "idempotency_key", "scheduled_ms", "created_ms", "started_ms", "due_ms", "executions", "attempts",
+    "max_retries", "queue", "name", "idempotency_key", "scheduled_ms", "created_ms", "started_ms", "due_ms",
+    "executions", "attempts", "last_status_code", "last_error",
 )  # fmt: skip
 
 
@@ -128,8 +129,8 @@ def claimed(row: list[Any], owner: str, now_ms: int, long_body: Callable[[int], 
         if row[_ASKED] is not None:
             row[_ASKED] = row[_ASKED].encode()
         return job(row)
-    (pk, job_id, token_id, url, host, lane, http_method, headers, body, body_is_json, timeout_ms, max_retries, key,
-     scheduled_ms, created_ms, started_ms, due_ms, executions, attempts) = row  # fmt: skip
+    (pk, job_id, token_id, url, host, lane, http_method, headers, body, body_is_json, timeout_ms, max_retries, queue,
+     name, key, scheduled_ms, created_ms, started_ms, due_ms, executions, attempts, code, error) = row  # fmt: skip
     return Job(
         pk=pk,
         id=job_id,
@@ -144,6 +145,8 @@ def claimed(row: list[Any], owner: str, now_ms: int, long_body: Callable[[int], 
         body_is_json=bool(body_is_json),
         timeout_ms=timeout_ms,
         max_retries=max_retries,
+        queue=queue,
+        name=name,
         idempotency_key=key,
         scheduled_ms=scheduled_ms,
         created_ms=created_ms,
@@ -154,6 +157,8 @@ def claimed(row: list[Any], owner: str, now_ms: int, long_body: Callable[[int], 
         owner=owner,
         executions=executions,
         attempts=attempts,
+        last_status_code=code,
+        last_error=error,
     )
 
 
