@@ -163,7 +163,9 @@ async def read_all(state: Path) -> tuple[str, int]:
         assert code in (65, 74), (code, fliqd.said[-5:])
         assert said.startswith("fliqd: "), fliqd.said[-5:]
         assert any(way in said for way in WAYS_OUT), said
-        return ("ended" if any("daemon.ready" in line for line in fliqd.said) else "refused"), jobs
+        # Met at work, be it the work of the start: by then it has marked the store as its own.
+        at_work = any("daemon.ready" in line for line in fliqd.said) or said.startswith("fliqd: the store is damaged")
+        return ("ended" if at_work else "refused"), jobs
 
 
 async def all_left(fliqd: FliqdProcess) -> bool | None:
