@@ -77,6 +77,12 @@ def other_program(path: Path) -> None:
     plain.close()
 
 
+def lose_its_id(path: Path) -> None:
+    with sqlite3.connect(path) as plain:
+        plain.execute("DELETE FROM meta WHERE key = 'store_id'")
+    plain.close()
+
+
 def newer(path: Path) -> None:
     with sqlite3.connect(path) as plain:
         plain.execute("PRAGMA user_version = 9999")
@@ -88,6 +94,7 @@ def newer(path: Path) -> None:
     [
         (truncate, "is damaged: .*backup.*recover"),
         (cut_a_page, "is damaged: it ends within a page"),
+        (lose_its_id, "is damaged: it does not say which one it is any more"),
         (lose_a_table, "lacks the tables token"),
         (second_name, "has a second name"),
         (cut_the_header, "is damaged: it ends after 50 bytes"),

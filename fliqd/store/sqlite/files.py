@@ -70,7 +70,7 @@ def prepare(path: Path, marker: Path) -> str:
         has_log = log_of_writes(path).exists()
         connection = sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, isolation_level=None)
         try:
-            store_id = _open(connection, path, fresh=fresh)
+            store_id = _open(connection, path, fresh=fresh, served=known is not None)
             if connection.execute("SELECT 1 FROM meta WHERE key = ?", (IN_USE,)).fetchall():
                 if not has_log:
                     log.error("store.log_missing", store=str(path), what=LOG_MISSING)
@@ -130,7 +130,7 @@ def no_matter() -> Iterator[None]:
             raise
 
 
-def _open(connection: sqlite3.Connection, path: Path, *, fresh: bool) -> str:
+def _open(connection: sqlite3.Connection, path: Path, *, fresh: bool, served: bool) -> str:
     connection.execute("PRAGMA synchronous = FULL")
     if fresh:
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # has to be said before the first table
@@ -149,6 +149,8 @@ def _open(connection: sqlite3.Connection, path: Path, *, fresh: bool) -> str:
     found = connection.execute("SELECT value FROM meta WHERE key = 'store_id'").fetchone()
     if found is not None:
         return str(found[0])
+    if served:  # else whoever made it was killed before it had one
+        raise damaged(f"the store {path}", "it does not say which one it is any more")
     store_id = secrets.token_hex(16)
     connection.execute("INSERT INTO meta (key, value) VALUES ('store_id', ?)", (store_id,))
     return store_id
