@@ -341,7 +341,7 @@ class Daemon:
         return {
             "version": __version__,
             "status": "ok" if self._store.blocked is None and not self.fatal.done() else "failing",
-            "problem": self._store.blocked,
+            "problem": str(self.fatal.result()) if self.fatal.done() else self._store.blocked,
             "time": format_time(now_ms),
             "started_at": format_time(self._started_ms),
             "uptime_seconds": int(self._clock.monotonic() - self._started),
@@ -494,7 +494,10 @@ class Daemon:
 
         def ended(task: asyncio.Task[None]) -> None:
             if not task.cancelled() and (err := task.exception()) is not None:
-                self._fail(err if isinstance(err, FliqdError) else FliqdError(f"the {name} died: {err!r}"))
+                if isinstance(err, FliqdError):
+                    self._fail(err)  # which says why, and what to do
+                    return
+                self._fail(FliqdError(f"the {name} died: {err!r}"))
                 log.error("daemon.loop_died", loop=name, exc_info=err)
 
         task.add_done_callback(ended)
@@ -622,7 +625,7 @@ async def serve(config: Config) -> FliqdError | None:
     for task, what in ((watchdog, "the store did not answer"), (reloader, "a reload died")):
         if error is None and task.done():
             error = FliqdError(f"{what}: {task.exception()!r}")
-    log.info("daemon.stopping", reason="signal" if error is None else str(error))
+    (log.info if error is None else log.error)("daemon.stopping", reason="signal" if error is None else str(error))
     notifier.stopping(config.settings.dispatch.shutdown_grace / 1000 + API_GRACE_S + CLOSE_S)
     reloader.cancel()
     await daemon.stop()

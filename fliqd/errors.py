@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Final
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class FliqdError(Exception):
     """Anything fliqd raises on purpose; `code` is part of the API, the message is for people."""
 
     code: str = "internal"
-    exit_code: ClassVar[int] = 1
+    exit_code: int = 1
 
 
 class InvalidError(FliqdError):
@@ -75,7 +75,11 @@ class UnavailableError(FliqdError):
     def __init__(self, message: str, code: str = "unavailable", retry_after_s: int = 5) -> None:
         self.code = code
         self.retry_after_s = retry_after_s
+        self.exit_code = _ENDS.get(code, FliqdError.exit_code)  # where a start ends with it
         super().__init__(message)
+
+
+_ENDS: Final = {"disk_full": 74, "store_locked": 75}  # EX_IOERR, EX_TEMPFAIL of sysexits.h
 
 
 class ConfigError(FliqdError):

@@ -39,7 +39,7 @@ def _sides(url: str, status: dict[str, Any]) -> list[tuple[str, str]]:
         ("up", f"{moments.span(status['uptime_seconds'])} (pid {status.get('pid')}, on {status.get('loop')})"),
         ("in flight", str(status.get("in_flight"))),
         ("backlog", str(status.get("backlog"))),
-        ("next due", _when(status.get("next_due_at"), "nothing waits")),
+        ("next due", _when(status.get("next_due_at"), "nothing waits for its time")),
         ("store", f"{format_size(store.get('bytes', 0))} in {store.get('path')}"),
         ("checked", _when(store.get("checked_at"), "not yet")),
         ("config", status.get("config") or "no file, all defaults"),

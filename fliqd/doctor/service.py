@@ -42,7 +42,7 @@ def service(subject: Subject) -> Iterator[Finding]:
 
 def _store(path: Path) -> Finding:
     try:
-        facts = copies.look(path)
+        facts = copies.check(path, lambda *_: None, in_use=True)
     except FliqdError as err:
         return wrong("store", str(err), "run as the daemon's user; a damaged store is put back with `fliqd restore`")
     if facts.schema > schema.newest():
@@ -53,4 +53,4 @@ def _store(path: Path) -> Finding:
         )
     if facts.schema < schema.newest():
         return note("store", f"{path} has schema {facts.schema} and will be upgraded", "see `fliqd upgrade-check`")
-    return ok("store", f"{path}: {facts.jobs} jobs, {facts.waiting} wait")
+    return ok("store", f"{path} is whole: {facts.jobs} jobs, {facts.waiting} wait")

@@ -92,7 +92,7 @@ def newer(path: Path) -> None:
 @pytest.mark.parametrize(
     ("harm", "says"),
     [
-        (truncate, "is damaged: .*backup.*recover"),
+        (truncate, "is damaged: .*When the store is damaged.*fliqd restore"),
         (cut_a_page, "is damaged: it ends within a page"),
         (lose_its_id, "is damaged: it does not say which one it is any more"),
         (lose_a_table, "lacks the tables token"),
@@ -101,7 +101,7 @@ def newer(path: Path) -> None:
         (empty, "is empty, although there was one since .*put it back.*delete .*store.marker"),
         (remove, "is not there, although there was one since .*store.marker"),
         (blank, "is damaged: its first page is blank"),
-        (overwrite_pages, "is damaged: .*recover"),
+        (overwrite_pages, "is damaged: .*fliqd restore"),
         (shopping_list, "is no SQLite file; set store.path"),
         (other_program, "is a SQLite file of another program; set store.path"),
         (newer, "schema 9999 and this fliqd knows .*newer version.*install that one again"),

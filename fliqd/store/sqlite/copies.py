@@ -63,9 +63,9 @@ def copy(store: Path, to: Path, progress: Progress) -> None:
     files.sync(to)
 
 
-def check(path: Path, progress: Progress) -> Facts:
-    """Read all of a copy that nobody writes to, and say what it is; raise StoreUnusableError for a broken one."""
-    with _reading(path, "immutable=1") as connection:
+def check(path: Path, progress: Progress, *, in_use: bool = False) -> Facts:
+    """Read all of a copy, or of a store that may be in use, and say what it is; raise StoreUnusableError for damage."""
+    with _reading(path, "mode=ro" if in_use else "immutable=1") as connection:
         files.check_owner(connection, path)
         progress("checking", 0, 0)
         faults = [row[0] for row in _while_told(connection, f"PRAGMA integrity_check({MOST_FAULTS})")]

@@ -236,8 +236,8 @@ def refusal(path: Path, err: sqlite3.Error) -> StoreUnusableError | StoreIOError
 def damaged(store: str, how: str) -> StoreUnusableError:
     """Say what a damage is, and what to do."""
     return StoreUnusableError(
-        f"{store} is damaged: {how}. Put back a backup (`fliqd restore FILE`). Without one, `fliqd backup FILE` may"
-        " still read all the jobs, and `sqlite3 fliqd.db .recover` what is left of them"
+        f"{store} is damaged: {how}. See the system's log for the disk, and docs/how-to/backup.md, \"When the store is"
+        ' damaged", for what to try before you put back a backup (`fliqd restore FILE`)'
     )
 
 
