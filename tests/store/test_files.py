@@ -83,6 +83,12 @@ def lose_its_id(path: Path) -> None:
     plain.close()
 
 
+def garble_the_schema(path: Path) -> None:
+    """What SQLite says of it names the table, whose name is no text any more."""
+    garbled = path.read_bytes().replace(b"tablemetameta", b"table\xe2\x28\xa1ameta")
+    path.write_bytes(garbled.replace(b"CREATE TABLE meta", b"CRATER TABLE meta"))
+
+
 def newer(path: Path) -> None:
     with sqlite3.connect(path) as plain:
         plain.execute("PRAGMA user_version = 9999")
@@ -95,6 +101,7 @@ def newer(path: Path) -> None:
         (truncate, "is damaged: .*When the store is damaged.*fliqd restore"),
         (cut_a_page, "is damaged: it ends within a page"),
         (lose_its_id, "is damaged: it does not say which one it is any more"),
+        (garble_the_schema, "is damaged: "),
         (lose_a_table, "lacks the tables token"),
         (second_name, "has a second name"),
         (cut_the_header, "is damaged: it ends after 50 bytes"),

@@ -105,7 +105,7 @@ def _reading(path: Path, how: str) -> Iterator[sqlite3.Connection]:
         connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=BUSY_S, check_same_thread=False)
         with closing(connection):
             yield connection
-    except sqlite3.Error as err:
+    except files.ERRORS as err:
         raise files.refusal(path, err) from err
 
 

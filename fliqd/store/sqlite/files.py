@@ -23,6 +23,8 @@ log = structlog.get_logger()
 
 MAGIC: Final = b"SQLite format 3\0"  # sqlite.org/fileformat.html, 1.2
 HEADER_BYTES: Final = 100
+# What reading a file may raise: what SQLite says of a damaged schema may itself be no text.
+ERRORS: Final = (sqlite3.Error, UnicodeDecodeError)
 IN_USE: Final = "in_use"  # a row of `meta`, there as long as a daemon has the store
 LOG_MISSING: Final = (
     "a daemon had this store when it was written last, and the log of its writes, which lay beside it, is gone: jobs"
@@ -78,7 +80,7 @@ def prepare(path: Path, marker: Path) -> str:
                     forget_use(connection)
         finally:
             connection.close()
-    except sqlite3.Error as err:
+    except ERRORS as err:
         raise refusal(path, err) from err
     except OSError as err:
         raise StoreIOError(f"the store {path} cannot be opened: {err.strerror}") from err
@@ -220,7 +222,7 @@ def way_back(path: Path, newest: int) -> str:
     return "with `fliqd restore` and a backup from before the upgrade"
 
 
-def refusal(path: Path, err: sqlite3.Error) -> StoreUnusableError | StoreIOError:
+def refusal(path: Path, err: Exception) -> StoreUnusableError | StoreIOError:
     """Say what an error of SQLite means for a store that was to be opened or read."""
     name = str(getattr(err, "sqlite_errorname", ""))
     if name.startswith(("SQLITE_IOERR", "SQLITE_FULL", "SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_BUSY")):

@@ -196,7 +196,7 @@ class SqliteStore:
             for opened in connections:
                 await opened.close()
             lock.release()
-            if isinstance(err, sqlite3.Error):
+            if isinstance(err, files.ERRORS):
                 raise files.refusal(path, err) from err
             raise
         store = cls(
@@ -585,7 +585,7 @@ class SqliteStore:
         try:
             if faults := await scrub.faults(self._path):
                 raise self._writer.damaged("; ".join(faults))
-        except sqlite3.Error as err:
+        except files.ERRORS as err:
             raise self._writer.mishap(err) from err
 
     async def ping(self) -> None:
@@ -605,7 +605,7 @@ class SqliteStore:
         try:
             sql = self._sql[name].replace("/* more */", more).replace("/* order */", order)
             return list(await next(self._turn).execute_fetchall(sql, values))
-        except sqlite3.Error as err:
+        except files.ERRORS as err:
             raise self._writer.mishap(err) from err
 
 

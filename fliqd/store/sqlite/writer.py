@@ -192,9 +192,9 @@ class Writer:
         self._go.set()
         return await done
 
-    def mishap(self, err: sqlite3.Error) -> Exception:
+    def mishap(self, err: Exception) -> Exception:
         """Say what an error of a reader means; one that no reader gets over ends the store as a writer's does."""
-        error = _meaning(err)
+        error = files.damaged("the store", str(err)) if isinstance(err, UnicodeDecodeError) else _meaning(err)
         if isinstance(error, StoreIOError | StoreUnusableError) and self._fatal is None:
             self._die(error, [])
         return error
