@@ -9,7 +9,7 @@ from typing import Final
 
 from fliqd.core.due_heap import DueEntry
 from fliqd.core.gates import Gate, HostGate, QueueGate
-from fliqd.core.model import DEFAULT_QUEUE, QUARANTINE
+from fliqd.core.model import DEFAULT_QUEUE, NOWHERE, QUARANTINED, is_quarantined
 from fliqd.core.queues import Queue
 from fliqd.core.reputation import Reputation
 
@@ -26,6 +26,7 @@ class Lane:
     name: str
     host: HostGate
     queue: QueueGate | None
+    ward: Gate | None = None  # the quarantine, of those that are in it
     waiting: list[DueEntry] = field(default_factory=list)  # few, or a thousand: an empty deque takes 760 bytes
     running: int = 0
     spilled: tuple[int, int] | None = None  # (due_ms, pk): from here on, due entries were left in the store
@@ -56,7 +57,7 @@ class Lanes:
 
     A lane with more waiting than there is room for spills: the rest is left to the store and read back when it runs
     low, so a dead host costs neither memory nor others' time. Where all lanes together hold much, each keeps a few.
-    The quarantine is a lane of one slot.
+    Lanes in the quarantine share one slot besides; what leaves it counts in the lane that it came from.
 
     `now_ms` is time that never runs backwards, for the rates of queues.
     """
@@ -71,6 +72,7 @@ class Lanes:
         self._lanes: dict[str, Lane] = {}
         self._hosts: dict[str, HostGate] = {}
         self._queues: dict[str, QueueGate] = {}  # those that have limits
+        self._ward = Gate("quarantine", 1)
         # Lanes at the front, by whether their host is trusted; each goes to the end when it has had its turn.
         self._rounds: dict[bool, OrderedDict[Lane, None]] = {True: OrderedDict(), False: OrderedDict()}
         self._doubtful = 0  # requests under way to hosts that are not trusted
@@ -87,7 +89,7 @@ class Lanes:
         if gate is None:
             gate = self._queues[queue.name] = QueueGate(queue.name, self._slots)
             for lane in self._lanes.values():
-                if lane.name != QUARANTINE and _queue_of(lane.name) == queue.name:
+                if _queue_of(lane.name) == queue.name:
                     lane.queue = gate
                     gate.running += lane.running
                     if lane.queued:
@@ -151,13 +153,14 @@ class Lanes:
                     self.waiting -= 1
                     self._drink(lane)
                     self._run(lane, 1)
-                    if lane.queue is not None:
-                        lane.queue.enter(now_ms)
+                    for gate in (lane.queue, lane.ward):
+                        if gate is not None:
+                            gate.enter(now_ms)
                 else:
                     self._squeeze(lane.host)
             self._stand(lane, now_ms)
             if not lane.queued:
-                self._open_both(lane, now_ms)
+                self._open_all(lane, now_ms)
 
     def _share(self, host: HostGate, free: int) -> int:
         """Return how many of the free slots are there for hosts like this one."""
@@ -203,13 +206,33 @@ class Lanes:
         """Note that a request of a lane is over."""
         lane = self._lanes[name]
         self._run(lane, -1)
-        if lane.queue is not None:
-            lane.queue.running -= 1
+        for gate in (lane.queue, lane.ward):
+            if gate is not None:
+                gate.running -= 1
         if lane.parked is not None:
             lane.parked.park(lane, next(self._order), now_ms)
-        self._open_both(lane, now_ms)
+        self._open_all(lane, now_ms)
         self._stand(lane, now_ms)
         self._forget_idle(lane)
+
+    def leave_quarantine(self, name: str, now_ms: float = 0.0) -> str | None:
+        """Have a request of a quarantined lane count in the lane that it came from; return that, None if it has none.
+
+        Its host and its queue go on counting it.
+        """
+        if name == NOWHERE:
+            self.done(name, now_ms)
+            return None
+        lane, normal = self._lanes[name], self._lane(name.removeprefix(QUARANTINED))
+        for one, change in ((lane, -1), (normal, 1)):
+            one.running += change
+            if one.parked is not None:
+                one.parked.park(one, next(self._order), now_ms)
+        self._ward.running -= 1
+        self._open(self._ward, now_ms)
+        self._stand(lane, now_ms)
+        self._forget_idle(lane)
+        return normal.name
 
     def may_be_followed(self, name: str, free: int) -> bool:
         """Tell whether the slot of a request that ends may go to another one of its lane, past all that wait."""
@@ -228,17 +251,16 @@ class Lanes:
 
     def missed(self, name: str, now_ms: float = 0.0, *, took_ms: float = 0.0) -> None:
         """Note that the host of a lane has kept a slot so long and given no answer."""
-        if name != QUARANTINE:
-            host = host_of(name)
-            self._reputation.missed(host)
-            if (lane := self._lanes.get(name)) is not None and lane.queue is not None:
-                lane.back_ms = lane.queue.set_back_ms(took_ms, self._reputation.misses(host), now_ms)
-            self._judge(host, now_ms)
+        host = host_of(name)
+        self._reputation.missed(host)
+        if (lane := self._lanes.get(name)) is not None and lane.queue is not None:
+            lane.back_ms = lane.queue.set_back_ms(took_ms, self._reputation.misses(host), now_ms)
+        self._judge(host, now_ms)
 
     def _judge(self, name: str, now_ms: float) -> None:
         """Have a host's gate follow what is known of it by now."""
         host = self._hosts.get(name)
-        if host is None or name == QUARANTINE:
+        if host is None:
             return
         trusted = self._reputation.is_trusted(name)
         if trusted != host.trusted:
@@ -283,7 +305,7 @@ class Lanes:
         The limits and pauses of queues are somebody's wish, and so is the quarantine's pace.
         """
         heads = (lane.waiting[0] for lane in self._lanes.values() if lane.waiting and lane.queue is None)
-        return min((head for head in heads if head.lane != QUARANTINE), default=None)
+        return min((head for head in heads if not is_quarantined(head.lane)), default=None)
 
     def room(self, name: str, free: int) -> int:
         """Return how many more requests may go out to the host of a lane, of `free` in all."""
@@ -305,8 +327,8 @@ class Lanes:
                 if not host.trusted and self._squeezed[False]:
                     self._squeeze(host)  # newcomers wait behind those that were there before
             host.lanes += 1
-            queue = None if name == QUARANTINE else self._queues.get(_queue_of(name))
-            lane = self._lanes[name] = Lane(name, host, queue)
+            queue, ward = self._queues.get(_queue_of(name)), self._ward if is_quarantined(name) else None
+            lane = self._lanes[name] = Lane(name, host, queue, ward)
         return lane
 
     def _forget_idle(self, lane: Lane) -> None:
@@ -320,11 +342,10 @@ class Lanes:
             del self._hosts[lane.host.name]
 
     def _new_host(self, name: str) -> HostGate:
-        trusted = name == QUARANTINE or self._reputation.is_trusted(name)
-        return HostGate(name, self._limit(name), trusted=trusted)
+        return HostGate(name, self._limit(name), trusted=self._reputation.is_trusted(name))
 
     def _limit(self, name: str) -> int:
-        return 1 if name == QUARANTINE else max(1, self._per_host >> self._reputation.misses(name))
+        return max(1, self._per_host >> self._reputation.misses(name))
 
     def _run(self, lane: Lane, change: int) -> None:
         lane.running += change
@@ -343,7 +364,7 @@ class Lanes:
 
     def _closed(self, lane: Lane, now_ms: float, *, others: int = 1) -> Gate | None:
         """Return the gate that a lane cannot pass now, None for none; with `others`, those at the front go first."""
-        for gate in (lane.host, lane.queue):
+        for gate in (lane.host, lane.queue, lane.ward):
             if gate is not None and gate.room(now_ms) <= len(gate.front) * others:
                 return gate
         return None
@@ -356,7 +377,7 @@ class Lanes:
         if gate is None:
             lane.queued = True
             self._rounds[lane.host.trusted][lane] = None
-            for gate in (lane.host, lane.queue):
+            for gate in (lane.host, lane.queue, lane.ward):
                 if gate is not None:
                     gate.front[lane] = None
         else:
@@ -366,11 +387,13 @@ class Lanes:
     def _step_down(self, lane: Lane) -> None:
         """Have a lane leave its round; it has been taken out of it."""
         lane.queued = False
-        for gate in (lane.host, lane.queue):
+        for gate in (lane.host, lane.queue, lane.ward):
             if gate is not None:
                 del gate.front[lane]
 
-    def _open_both(self, lane: Lane, now_ms: float) -> None:
+    def _open_all(self, lane: Lane, now_ms: float) -> None:
+        if lane.ward is not None:
+            self._open(lane.ward, now_ms)
         if lane.queue is not None:
             self._open(lane.queue, now_ms)  # first: who waits there came before a lane that its host lets go only now
         self._open(lane.host, now_ms)
@@ -393,10 +416,10 @@ class Lanes:
 
 
 def _queue_of(lane: str) -> str:
-    queue, bar, _ = lane.partition("|")
+    queue, bar, _ = lane.removeprefix(QUARANTINED).partition("|")
     return queue if bar else DEFAULT_QUEUE
 
 
 def host_of(lane: str) -> str:
     """Return the host and port of a lane."""
-    return lane.rpartition("|")[2]
+    return lane.rpartition("|")[2].removeprefix(QUARANTINED)

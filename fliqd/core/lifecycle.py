@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from fliqd.core.drafts import in_order, together
-from fliqd.core.model import HELD_MS, QUARANTINE, TRANSITIONS, Job, JobStatus, Source, lane_of
+from fliqd.core.model import HELD_MS, QUARANTINED, TRANSITIONS, Job, JobStatus, Source, is_quarantined, lane_of
 from fliqd.errors import ConflictError, InvalidError
 
 S = JobStatus
@@ -89,8 +89,9 @@ def update(job: Job, fields: dict[str, Any], now_ms: int) -> Job:
         raise ConflictError(f"the job is {job.status}; only a waiting one can be changed", "not_editable")
     if job.status is not S.SCHEDULED:
         fields = {**fields, "next_attempt_ms": None}
-    if job.lane != QUARANTINE:  # what it may have done to the daemon, it did
-        fields = {**fields, "lane": lane_of(fields.get("queue", job.queue), fields.get("host", job.host))}
+    lane = lane_of(fields.get("queue", job.queue), fields.get("host", job.host))
+    # What it may have done to the daemon, it did.
+    fields = {**fields, "lane": f"{QUARANTINED}{lane}" if is_quarantined(job.lane) else lane}
     changed = msgspec.structs.replace(job, **fields, updated_ms=now_ms)
     problems = list(
         together(

@@ -67,11 +67,12 @@ class Source(StrEnum):
     CONFIG = "config"
 
 
-# A job that fliqd died with may be what it died of. Such jobs go through one slot of their own, so that their
-# neighbours do not pay, and fail when it dies with them there again and again.
+# A job that fliqd died with may be what it died of. Such jobs leave one after the other, so that their neighbours do
+# not pay, and fail when it dies with them again and again. What limits their queue and their host limits them too.
 DEFAULT_QUEUE: Final = "default"
 NO_QUEUE: Final = ""  # of items: a buffer is limited by itself and its host alone
-QUARANTINE: Final = "quarantine"  # no host:port looks like this
+QUARANTINED: Final = "!"  # before a lane; no queue and no host begins like this
+NOWHERE: Final = "quarantine"  # the lane of all that were quarantined before lanes said where they came from
 MOST_CRASHES: Final = 3  # the one that led there, and two more are forgiven
 
 # The due time of a job that waits for something else than time: the run of its schedule or the item of its buffer
@@ -86,6 +87,11 @@ ENDS: Final = ("completed", "failed", "cancelled")
 def lane_of(queue: str, host: str) -> str:
     """Return what limits a job together with others: its host, within its queue unless that is the default one."""
     return host if queue == DEFAULT_QUEUE else f"{queue}|{host}"
+
+
+def is_quarantined(lane: str) -> bool:
+    """Whether the jobs of a lane leave one after the other, because fliqd died with them."""
+    return lane.startswith(QUARANTINED) or lane == NOWHERE
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True, gc=False):

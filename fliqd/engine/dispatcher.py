@@ -17,7 +17,7 @@ from fliqd.core.due_heap import DueEntry
 from fliqd.core.dynamic import ROOM, hear
 from fliqd.core.gates import QueueGate
 from fliqd.core.lanes import Lanes
-from fliqd.core.model import NO_QUEUE, QUARANTINE, Job, JobStatus, lane_of
+from fliqd.core.model import NO_QUEUE, Job, JobStatus, is_quarantined, lane_of
 from fliqd.core.outgoing import outgoing, redirected
 from fliqd.core.queues import Queue
 from fliqd.core.redirects import next_hop
@@ -328,10 +328,10 @@ class Dispatcher:
 
     def _begin(self, attempt: _Attempt) -> None:
         job = attempt.job
-        if job.lane == QUARANTINE:
+        if attempt.lane is not None and is_quarantined(attempt.lane):
             # What kills the daemon does it soon: after a moment the next one may go, or one slow target of a
             # crash would hold up all the others.
-            asyncio.get_running_loop().call_later(QUARANTINE_S, self._leave_lane, attempt)
+            asyncio.get_running_loop().call_later(QUARANTINE_S, self._leave_quarantine, attempt)
         attempt.started_ms = self._clock.now_ms()
         attempt.started = self._clock.monotonic()
         timeout_s = job.timeout_ms / 1000
@@ -470,6 +470,12 @@ class Dispatcher:
         self._unsent.add(job.pk)
         if not self._stopping:  # else it is handed back
             self._await_time(attempt, self._clock.now_ms())
+
+    def _leave_quarantine(self, attempt: _Attempt) -> None:
+        """Let the next one that is quarantined go, though this one is still under way."""
+        if attempt.lane is not None:
+            attempt.lane = self._lanes.leave_quarantine(attempt.lane, self._rates_ms())
+            self._changed.set()
 
     def _leave_lane(self, attempt: _Attempt) -> None:
         """Make room in the lane that an attempt holds a slot of, once."""

@@ -10,7 +10,7 @@ from fliqd.core import lifecycle
 from fliqd.core.drafts import Defaults, JobDraft, in_order, job_fields, plain_fields, required, together
 from fliqd.core.durations import format_duration
 from fliqd.core.gates import QueueGate
-from fliqd.core.model import DEFAULT_QUEUE, FINAL, QUARANTINE, Execution, Job, JobStatus, lane_of
+from fliqd.core.model import DEFAULT_QUEUE, FINAL, Execution, Job, JobStatus, is_quarantined, lane_of
 from fliqd.core.schedule import WhileRunning
 from fliqd.core.stand_ins import NATIVE
 from fliqd.core.times import format_time
@@ -230,11 +230,11 @@ class Jobs:
                 return [Reason("retry", f"{last}; the next one is in {wait}", until)]
             return [Reason("not_due", f"it is due in {wait}", until)]
         reasons = []
-        if job.lane == QUARANTINE:
+        if (queue := self._traffic.closed_queue(job.lane)) is not None:
+            reasons.append(_queue_reason(queue))
+        elif is_quarantined(job.lane):
             message = "fliqd died while it was under way; such jobs leave one after the other"
             reasons.append(Reason("quarantine", message))
-        elif (queue := self._traffic.closed_queue(job.lane)) is not None:
-            reasons.append(_queue_reason(queue))
         elif self._traffic.lane_room(job.lane) <= 0:
             message = (
                 f"as many requests to {job.host} are under way as its share allows: dispatch.max_in_flight_per_host,"

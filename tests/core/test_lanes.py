@@ -125,6 +125,33 @@ def a_queue(name: str, **limits: Any) -> Queue:
     return Queue(name=name, created_ms=0, updated_ms=0, **limits)
 
 
+def test_quarantined_jobs_leave_one_by_one_and_count_in_their_queue_and_host() -> None:
+    shares = Lanes(per_host=2, slots=200)
+    shares.limit(a_queue("q", concurrency=1), 0.0)
+    shares.offer(entries("!q|a", 1) + entries("!b", 2, 10) + entries("q|a", 2, 20) + entries("b", 3, 30))
+    first = [entry.pk for entry in shares.take(100)]
+    assert first == [1, 30, 31], "the quarantined job has the queue, and the other host its two"
+    assert shares.take(100) == []
+    assert shares.leave_quarantine("!q|a") == "q|a"
+    assert shares.take(100) == [], "the queue is busy with it, the host of the next one with others"
+    shares.done("b")
+    assert [entry.pk for entry in shares.take(100)] == [10], "those with the fewest under way go first"
+    shares.done("q|a")
+    assert [entry.pk for entry in shares.take(100)] == [20]
+    assert shares.leave_quarantine("!b") == "b"
+    shares.done("b")
+    shares.done("b")
+    assert [entry.pk for entry in shares.take(100)] == [11, 32]
+
+
+def test_those_of_before_that_do_not_say_where_they_come_from_leave_one_by_one_too() -> None:
+    shares = Lanes(per_host=5, slots=200)
+    shares.offer(entries("quarantine", 2) + entries("!a", 1, 10))
+    assert [entry.pk for entry in shares.take(100)] == [1]
+    assert shares.leave_quarantine("quarantine") is None
+    assert len(shares.take(100)) == 1
+
+
 def test_a_queue_without_limits_and_jobs_is_forgotten() -> None:
     """However many names there were that had some."""
     shares = Lanes(per_host=4, slots=8)

@@ -9,7 +9,7 @@ import aiohttp
 import aiohttp.web
 import pytest
 
-from tests.support import FliqdProcess, Target, delivery_ids, process, until
+from tests.support import FliqdProcess, Target, delivery_ids, process, serve_target, until
 
 IN_FLIGHT = 16
 SEED = 20270301
@@ -115,3 +115,24 @@ async def test_one_slow_target_of_a_crash_does_not_hold_up_the_others(tmp_path: 
         assert (await fliqd.job(jobs[0]["id"]))["status"] == "running"
         released.set()
         await fliqd.until(jobs[0]["id"], "success")
+
+
+async def test_the_limits_of_a_queue_and_a_host_hold_over_crashes(tmp_path: Path, target: Target) -> None:
+    """What was under way is sent again within them, and nothing beside it."""
+    limits = {"FLIQD_DISPATCH__MAX_IN_FLIGHT_PER_HOST": "1"}
+    target.hold(100)
+    async with serve_target() as other, process(tmp_path / "state", **limits) as fliqd:
+        other.hold(100)
+        await fliqd.start()
+        await fliqd("PUT", "/v1/queues/one", {"concurrency": 1})
+        for _ in range(3):
+            await fliqd.create(url=target.url, delay=0)
+            await fliqd.create(url=other.url.replace("127.0.0.1", "localhost"), delay=0, queue="one")
+            await fliqd.create(url=other.url, delay=0, queue="one")
+        for crash in range(1, 4):
+            await asyncio.gather(target.received(crash), other.received(crash))
+            status = (await fliqd("GET", "/v1/status")).body
+            queue = (await fliqd("GET", "/v1/queues/one")).body
+            assert (status["in_flight"], queue["running"], queue["waiting"]) == (2, 1, 5)
+            await fliqd.kill()
+            await fliqd.start()

@@ -15,7 +15,7 @@ from fliqd.core.accounting import account
 from fliqd.core.buffers import Buffer, item_of
 from fliqd.core.delivery import ErrorCode, Timings
 from fliqd.core.due_heap import DueEntry
-from fliqd.core.model import QUARANTINE, ExecutionStatus, Job, JobStatus, OnInterrupt, Source
+from fliqd.core.model import ExecutionStatus, Job, JobStatus, OnInterrupt, Source
 from fliqd.core.occurrences import Gap, Overlap
 from fliqd.core.queues import Queue
 from fliqd.core.reconciling import DeclaredJob
@@ -484,7 +484,7 @@ async def test_interrupted_attempts_are_due_again_or_fail(store: Store) -> None:
     told: list[DueEntry] = []
     store.on_due(told.extend)
     assert await store.attempts.recover(now_ms=NOW + 7, reason="it died") == 2
-    assert told == [DueEntry(NOW + 7, jobs[0].pk, QUARANTINE)]
+    assert told == [DueEntry(NOW + 7, jobs[0].pk, "!a:80")]
     again, failed, untouched = [await store.job(job.id) for job in jobs]
     assert (again.status, again.next_attempt_ms, again.executions, again.attempts) == (S.SCHEDULED, NOW + 7, 1, 0)
     assert (failed.status, failed.last_error) == (S.FAILED, "interrupted: it died")
@@ -576,7 +576,7 @@ async def test_a_job_that_the_daemon_keeps_dying_of_fails_in_the_end(store: Stor
             await finish(store, the_end(both[1], S.SCHEDULED, NOW))
         await store.attempts.recover(now_ms=NOW, reason="it died")
         job = await store.job(poison.id)
-        assert (job.crashes, job.lane) == (crash, QUARANTINE)
+        assert (job.crashes, job.lane) == (crash, "!a:80")
         assert job.status is (S.FAILED if crash == 4 else S.SCHEDULED)
     assert ((await store.job(unlucky.id)).crashes, (await store.job(unlucky.id)).status) == (1, S.SCHEDULED)
 

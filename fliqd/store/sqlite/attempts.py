@@ -14,7 +14,7 @@ from fliqd.core.model import (
     HELD_MS,
     MOST_CRASHES,
     NO_QUEUE,
-    QUARANTINE,
+    QUARANTINED,
     ExecutionStatus,
     Job,
     JobStatus,
@@ -224,7 +224,7 @@ class SqliteAttempts:
             "now_ms": item.now_ms,
             "error": f"{ErrorCode.INTERRUPTED}: {item.reason}",
             "most_crashes": MOST_CRASHES,
-            "quarantine": QUARANTINE,
+            "quarantined": QUARANTINED,
         }
         cut_off = [rows.job(row) for row in tx.rows("running_jobs", {"pks": values["pks"]})]
         tx.rows("executions_interrupt", values)

@@ -282,7 +282,9 @@ RETURNING schedule_id, pk, status, buffer_id;
 -- Due again at once, whatever max_retries says: an interrupted attempt spends no budget.
 UPDATE job
    SET status = 'scheduled', owner = NULL, due_ms = NULL, next_attempt_ms = :now_ms, updated_ms = :now_ms,
-       crashes = crashes + :crash, lane = CASE WHEN :crash THEN :quarantine ELSE lane END, last_error = :error
+       crashes = crashes + :crash, last_error = :error,
+       lane = CASE WHEN NOT :crash THEN lane WHEN buffer_id IS NOT NULL THEN :quarantined || '|' || host
+                   WHEN queue = 'default' THEN :quarantined || host ELSE :quarantined || queue || '|' || host END
  WHERE status = 'running' AND (:pks IS NULL OR pk IN (SELECT value FROM json_each(:pks)))
 RETURNING next_attempt_ms, pk, lane;
 
