@@ -5,7 +5,7 @@ a walk over what was missed. `advance` goes from the slots to jobs: what is runn
 store calls it within the transaction that writes the result.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import Final
 
@@ -94,7 +94,7 @@ def advance(
     100 of `all`, else one.
     """
     jobs: list[Job] = []
-    missed = [rest for found in due.missed for rest in _without(schedule, found, sorted(made))]
+    missed = [rest for found in due.missed for rest in without(schedule, found, sorted(made))]
     line = MOST_RUNS if schedule.misfire is Misfire.ALL else 1
     run_count = schedule.run_count
     for slot in due.slots:
@@ -169,7 +169,7 @@ def upcoming(schedule: Schedule, count: int, now_ms: int) -> Iterator[int]:
         slot_ms = timing.next_after(slot_ms)
 
 
-def _without(schedule: Schedule, missed: Missed, made: list[int]) -> Iterator[Missed]:
+def without(schedule: Schedule, missed: Missed, made: Sequence[int]) -> Iterator[Missed]:
     """Yield what is left of a range when the slots in `made` are taken out."""
     taken = [slot_ms for slot_ms in made if missed.first_ms <= slot_ms <= missed.last_ms]
     if not taken:

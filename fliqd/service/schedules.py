@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from fliqd.clock import Clock
-from fliqd.core.accounting import account, next_run_ms, not_run, upcoming
+from fliqd.core.accounting import account, next_run_ms, not_run, upcoming, without
 from fliqd.core.drafts import Defaults, in_order
 from fliqd.core.model import Job, Source
 from fliqd.core.schedule import (
@@ -262,7 +262,9 @@ class ScheduleService:
         goes_on = schedule.status is ScheduleStatus.PAUSED and schedule.deleted_ms is None
         now: tuple[Missed, ...] = ()
         if before_pk is None and goes_on and not fault_of(schedule):
-            now = not_run(schedule, MissedReason.PAUSED, self._clock.now_ms()).missed
+            paused = not_run(schedule, MissedReason.PAUSED, self._clock.now_ms())
+            made = await self._store.slots(schedule, schedule.cursor_ms + 1, paused.cursor_ms)
+            now = tuple(rest for found in paused.missed for rest in without(schedule, found, made))[: -limit - 1 : -1]
         found, next_pk = await self._store.missed(schedule, before_pk=before_pk, limit=limit - len(now))
         return [*now, *found], next_pk
 

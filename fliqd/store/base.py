@@ -309,6 +309,9 @@ class Schedules(Protocol):
     async def missed(self, schedule: Schedule, *, before_pk: int | None, limit: int) -> tuple[list[Missed], int | None]:
         """Return what a schedule missed, what was noted last first, and the place to go on before, None at the end."""
 
+    async def slots(self, schedule: Schedule, first_ms: int, last_ms: int) -> list[int]:
+        """Return which slots of a span have a job, in order."""
+
     async def declared(self) -> list[DeclaredJob]:
         """Return what is remembered of the one-time jobs that were declared."""
 

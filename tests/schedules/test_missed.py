@@ -124,6 +124,24 @@ async def test_a_clock_that_is_set_back_runs_nothing_again(schedules: Schedules,
     assert await schedules.missed(schedule_id) == [("13:00", "13:00", 1, "misfire")]
 
 
+async def test_a_pause_after_the_clock_was_set_back_does_not_miss_what_has_run(schedules: Schedules) -> None:
+    schedule_id = await schedules.create(every="1h")
+    schedules.advance(hours=6)
+    assert at(await schedules.ended(schedule_id, 1)) == ["18:00"]
+    schedules.fliqd.clock.step(-timedelta(hours=5, minutes=30))
+
+    async def brought_back() -> bool | None:
+        return (await schedules.get(schedule_id))["next_run_at"][11:16] == "13:00" or None
+
+    await until(brought_back, "the return to the clock")
+    await schedules.do(schedule_id, "pause")
+    schedules.advance(hours=8)
+    missed = [("19:00", "20:00", 2, "paused"), ("13:00", "17:00", 5, "paused")]
+    assert await schedules.missed(schedule_id) == missed, "while it goes on"
+    await schedules.do(schedule_id, "resume")
+    assert sorted(await schedules.missed(schedule_id)) == sorted(missed)
+
+
 async def test_pages_of_what_was_missed(schedules: Schedules) -> None:
     schedule_id = await schedules.create(every="1h", misfire="skip")
     schedules.advance(minutes=10)

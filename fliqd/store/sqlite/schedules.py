@@ -108,6 +108,10 @@ class SqliteSchedules:
         next_pk = found[limit][0] + 1 if len(found) > limit else None
         return [rows.missed(row[1:]) for row in found[:limit]], next_pk
 
+    async def slots(self, schedule: Schedule, first_ms: int, last_ms: int) -> list[int]:
+        found = await self._read("schedules_slots", {"spans": _json([(schedule.id, first_ms, last_ms)])})
+        return sorted(slot_ms for _, slot_ms in found)
+
     async def declared(self) -> list[DeclaredJob]:
         found = await self._read("declared_all", {})
         return [DeclaredJob(name=row[0], job_id=row[1], scheduled_ms=row[2], seen_ms=row[3]) for row in found]
