@@ -53,6 +53,8 @@ async def create(jobs: Jobs, request: web.Request) -> Answer:
     asked = _asked(await json_body(request))
     key = request.headers.get("Idempotency-Key")
     if key is not None:
+        if len(request.headers.getall("Idempotency-Key")) > 1:
+            raise InvalidError([Problem("idempotency_key", "the header Idempotency-Key comes more than once")])
         take_key(asked.draft, key)
     created = await jobs.create(asked, token_id=request[CALLER].token_id)
     if created.replayed:

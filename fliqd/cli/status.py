@@ -41,12 +41,12 @@ def _sides(url: str, status: dict[str, Any]) -> list[tuple[str, str]]:
         ("backlog", str(status.get("backlog"))),
         ("next due", _when(status.get("next_due_at"), "nothing waits for its time")),
         ("store", f"{format_size(store.get('bytes', 0))} in {store.get('path')}"),
-        ("checked", _when(store.get("checked_at"), "not yet")),
+        ("checked", _when(store.get("checked_at"), "not yet since the start", "found whole ")),
         ("config", status.get("config") or "no file, all defaults"),
     ]
 
 
-def _when(at: str | None, otherwise: str) -> str:
+def _when(at: str | None, otherwise: str, before: str = "") -> str:
     if at is None:
         return otherwise
-    return moments.both(at, moments.now()) if is_for_people() else at
+    return before + (moments.both(at, moments.now()) if is_for_people() else at)
