@@ -133,7 +133,7 @@ async def read_all(state: Path) -> tuple[str, int]:
     """Start a daemon, read all there is; return how that went, and how many jobs there were."""
     async with process(state) as fliqd:
         await fliqd.launch()
-        jobs = 0
+        jobs, served = 0, "served"
         if await fliqd.is_ready():
             try:
                 cursor = ""
@@ -141,6 +141,7 @@ async def read_all(state: Path) -> tuple[str, int]:
                     page = await fliqd("GET", f"/v1/jobs?limit=100{cursor and '&cursor=' + cursor}")
                     assert page.status in (200, 503), page.body
                     if page.status == 503:
+                        served = "served but for a list"
                         break
                     jobs += len(page.body["jobs"])
                     for job in page.body["jobs"]:
@@ -155,7 +156,7 @@ async def read_all(state: Path) -> tuple[str, int]:
             except (aiohttp.ClientError, OSError):
                 pass
             if await fliqd.kill(signal.SIGTERM) == 0:
-                return "served", jobs
+                return served, jobs
         code = await fliqd.ended()
         said = fliqd.said[-1]
         if code == 1 and "died: " in said:  # a page that belongs elsewhere can hold anything
