@@ -40,9 +40,9 @@ async def lives_with(disk: Disk, proof: Proof, fault: str, number: int) -> None:
         ready = False
 
         def ended(code: int) -> None:
-            said = client.fliqd.said[-1]
             # To SQLite a read that fails is a damage.
-            assert code == 74 or (code, kind) == (65, "read"), client.fliqd.said[-5:]
+            assert code == 74 or (code, kind) == (65, "read"), (code, client.fliqd.said[-5:])
+            said = client.fliqd.said[-1]
             assert said.startswith("fliqd: "), said
             assert not (ready and why == errno.ENOSPC), f"a full disk ended it: {said}"
             if kind == "sync":
