@@ -8,7 +8,7 @@ from aiohttp import web
 from fliqd.api.auth import CALLER
 from fliqd.api.documents import backoff_view, execution_view, seconds, statuses_view, told_view, write_cursor
 from fliqd.api.errors import error_document, json_response, status_of
-from fliqd.api.requests import json_body, params, path_id, take_key
+from fliqd.api.requests import json_body, params, path_id, refuse_key, take_key
 from fliqd.core.buffers import Buffer, BufferDraft, ItemDraft
 from fliqd.core.decoding import decode, decode_list, holds
 from fliqd.core.headers import masked
@@ -114,9 +114,7 @@ async def push(buffers: BufferService, request: web.Request) -> web.Response:
     if holds(body, "items"):
         return await push_batch(buffers, request, buffer_id, body)
     asked = _asked_item(body)
-    key = request.headers.get("Idempotency-Key")
-    if key is not None:
-        take_key(asked.draft, key)
+    take_key(asked.draft, request)
     created = await buffers.push(buffer_id, asked, token_id=request[CALLER].token_id)
     if created.replayed:
         return json_response(item_view(created.job), headers={"Idempotent-Replayed": "true"})
@@ -125,6 +123,7 @@ async def push(buffers: BufferService, request: web.Request) -> web.Response:
 
 async def push_batch(buffers: BufferService, request: web.Request, buffer_id: str, items: bytes) -> web.Response:
     """Push `{"items": [item, …]}`, in this order; each is answered for itself."""
+    refuse_key(request, "item")
     asks: list[AskedItem | FliqdError] = []
     for body in decode_list(items, "items", MAX_BATCH):
         try:

@@ -9,7 +9,7 @@ from fliqd.api.answers import Answer, to_edge
 from fliqd.api.auth import CALLER
 from fliqd.api.documents import Params, execution_view, job_view, write_cursor
 from fliqd.api.errors import error_document, json_response, status_of
-from fliqd.api.requests import json_body, params, path_id, take_key
+from fliqd.api.requests import json_body, params, path_id, refuse_key, take_key
 from fliqd.core.decoding import decode, decode_list
 from fliqd.core.drafts import JobDraft
 from fliqd.core.model import JobStatus
@@ -51,11 +51,7 @@ def add_routes(router: web.UrlDispatcher, prefix: str, jobs: Jobs) -> None:
 async def create(jobs: Jobs, request: web.Request) -> Answer:
     params(request)
     asked = _asked(await json_body(request))
-    key = request.headers.get("Idempotency-Key")
-    if key is not None:
-        if len(request.headers.getall("Idempotency-Key")) > 1:
-            raise InvalidError([Problem("idempotency_key", "the header Idempotency-Key comes more than once")])
-        take_key(asked.draft, key)
+    take_key(asked.draft, request)
     created = await jobs.create(asked, token_id=request[CALLER].token_id)
     if created.replayed:
         return Answer(job_view(created.job), headers={"Idempotent-Replayed": "true"})
@@ -66,6 +62,7 @@ async def create(jobs: Jobs, request: web.Request) -> Answer:
 
 async def create_batch(jobs: Jobs, request: web.Request) -> Answer:
     params(request)
+    refuse_key(request, "job")
     items = decode_list(await json_body(request), "jobs", MAX_BATCH)
     asks: list[Asked | FliqdError] = []
     for item in items:

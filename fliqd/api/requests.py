@@ -15,6 +15,7 @@ from fliqd.errors import InvalidError, NotFoundError, Problem
 from fliqd.ids import id_pattern
 
 BODY_S: Final = 60.0
+KEY: Final = "Idempotency-Key"
 NO_PARAMS: Final = Params(MultiDict(), ())
 _PREFIXES: Final = {
     "job": "job",
@@ -56,13 +57,26 @@ def params(request: web.Request, *allowed: str) -> Params:
     return Params(request.query, allowed) if request.query_string else NO_PARAMS
 
 
-def take_key(draft: Keyed, key: str) -> None:
-    """Take the idempotency key from the header into a draft that names none or the same; raise InvalidError."""
+def take_key(draft: Keyed, request: web.Request) -> None:
+    """Take the key of a header `Idempotency-Key` into a draft that names none or the same; raise InvalidError."""
+    keys = request.headers.getall(KEY, ())
+    if not keys:
+        return
+    if len(keys) > 1:
+        raise InvalidError([Problem("idempotency_key", f"the header {KEY} comes more than once")])
+    key = keys[0]
     if not 1 <= len(key) <= MAX_KEY or not key.isprintable():
         raise InvalidError([Problem("idempotency_key", f"the header must have 1 to {MAX_KEY} visible characters")])
     if isinstance(draft.idempotency_key, str) and draft.idempotency_key != key:
-        raise InvalidError([Problem("idempotency_key", "differs from the header Idempotency-Key")])
+        raise InvalidError([Problem("idempotency_key", f"differs from the header {KEY}")])
     draft.idempotency_key = key
+
+
+def refuse_key(request: web.Request, kind: str) -> None:
+    """Refuse a header `Idempotency-Key` for many at once, which would make them the same; raise InvalidError."""
+    if KEY in request.headers:
+        text = f"the header {KEY} is for one; here give each {kind} an idempotency_key of its own"
+        raise InvalidError([Problem("idempotency_key", text)])
 
 
 def path_id(request: web.Request, kind: str, part: str = "id") -> str:

@@ -242,6 +242,16 @@ async def test_what_is_no_batch(fliqd: RunningDaemon, body: object, code: str) -
     assert (answer.status, answer.code) == (400, code)
 
 
+async def test_a_key_in_the_header_is_for_one(fliqd: RunningDaemon) -> None:
+    buffer = (await fliqd("POST", "/v1/buffers", {"name": "b", "url": URL})).body
+    key = {"Idempotency-Key": "k"}
+    for path, body in (("jobs/batch", {"jobs": [{"url": URL}]}), (f"buffers/{buffer['id']}/items", {"items": [{}]})):
+        answer = await fliqd("POST", f"/v1/{path}", body, headers=key)
+        assert (answer.status, answer.code) == (400, "invalid_idempotency_key")
+        assert "an idempotency_key of its own" in answer.body["error"]["message"]
+    assert (await fliqd("GET", "/v1/jobs")).body["jobs"] == []
+
+
 async def test_lists_in_pages(fliqd: RunningDaemon) -> None:
     ids = [(await fliqd.create(url=URL, delay="1h", tags=[f"t{number % 2}"]))["id"] for number in range(7)]
     seen: list[str] = []

@@ -70,9 +70,7 @@ async def show(_request: web.Request) -> web.Response:
 async def create(ops: Operations, request: web.Request) -> web.Response:
     asked, problems = decode(await _body(request), CreateJobRequest)
     draft = job_draft(asked, problems)
-    key = request.headers.get("Idempotency-Key")
-    if key is not None:
-        take_key(draft, key)
+    take_key(draft, request)
     created = await ops.jobs.create(Asked(draft, problems), dialect=DISPATCHQ, token_id=request[CALLER].token_id)
     same = created.replayed or created.deduplicated
     return await _one(ops, request, created.job, status=200 if same else 201, deduplicated=same)
