@@ -370,7 +370,8 @@ class Daemon:
     async def summary(self) -> dict[str, Any]:
         """Return a few numbers and short texts, flat, for dashboards."""
         status = self.status()
-        return summarise(status, await self._counted.get(), self._clock.now_ms())
+        counts = await self._counted.get()
+        return summarise(status, counts, now_ms=self._clock.now_ms(), next_run_ms=self._schedules_due.next_due_ms())
 
     def _closed(self) -> UnavailableError | None:
         """Return why no write is taken right now, whatever it is."""

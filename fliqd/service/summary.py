@@ -41,9 +41,13 @@ def last_day(store: Store, clock: Clock) -> Counted[Counts]:
     return Counted(lambda: store.counts(since_ms=clock.now_ms() - DAY_MS), clock)
 
 
-def summarise(status: Mapping[str, Any], counts: Counts, now_ms: int) -> dict[str, Any]:
-    """Return the summary: one level deep, numbers and short texts only."""
-    due_ms = counts.first_due_ms
+def summarise(status: Mapping[str, Any], counts: Counts, *, now_ms: int, next_run_ms: int | None) -> dict[str, Any]:
+    """Return the summary: one level deep, numbers and short texts only.
+
+    `next_run_ms` is when the next run of a schedule is due, for which no job waits yet.
+    """
+    waiting_ms = counts.first_due_ms
+    due_ms = min((at_ms for at_ms in (waiting_ms, next_run_ms) if at_ms is not None), default=None)
     return {
         "status": status["status"],
         "problem": status["problem"] or "",
@@ -59,6 +63,6 @@ def summarise(status: Mapping[str, Any], counts: Counts, now_ms: int) -> dict[st
         "items_failed_24h": counts.items_failed,
         "next_due_at": maybe_time(due_ms),
         "next_due_in_seconds": None if due_ms is None else max(0, due_ms - now_ms) // 1000,
-        "late_seconds": 0 if due_ms is None else max(0, now_ms - due_ms) // 1000,
+        "late_seconds": 0 if waiting_ms is None else max(0, now_ms - waiting_ms) // 1000,
         "db_bytes": status["store"]["bytes"],
     }

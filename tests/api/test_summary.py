@@ -54,6 +54,15 @@ async def test_it_counts_what_waits_runs_and_failed(fliqd: RunningDaemon, target
     await until(forgotten, "a new count")  # a count that took long is shared for a while
 
 
+async def test_the_next_run_of_a_schedule_is_due_though_no_job_waits_for_it(fliqd: RunningDaemon) -> None:
+    made = await fliqd("POST", "/v1/schedules", {"name": "s", "url": "http://127.0.0.1:9/", "cron": "*/5 * * * *"})
+    assert made.status == 201
+    await fliqd.create(url="http://127.0.0.1:9/", delay="10m")
+    seen = (await fliqd("GET", "/v1/summary")).body
+    assert (seen["jobs_waiting"], seen["late_seconds"]) == (1, 0)
+    assert (seen["next_due_at"], seen["next_due_in_seconds"]) == ("2027-03-01T12:05:00.000Z", 300)
+
+
 async def test_items_are_no_jobs(fliqd: RunningDaemon, target: Target) -> None:
     """And what only waits for others, as in a buffer that is paused, is due at no time."""
     buffer = (await fliqd("POST", "/v1/buffers", {"url": target.url, "name": "b", "paused": True})).body
