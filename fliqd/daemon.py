@@ -65,6 +65,7 @@ from fliqd.service.summary import Counted, last_day, summarise
 from fliqd.service.tokens import ALL_SCOPES, Tokens
 from fliqd.settings import Settings, defaults_of
 from fliqd.signing_secrets import SigningSecrets
+from fliqd.store.sqlite import files
 from fliqd.store.sqlite.store import SqliteStore
 from fliqd.tls import Certificate
 from fliqd.watchdog import BEAT_S, watch
@@ -132,7 +133,7 @@ class Daemon:
 
         self._store = store = await SqliteStore.open(
             self._config.store_path,
-            marker=state_dir / "store.marker",
+            marker=state_dir / files.MARKER,
             durability=settings.store.durability,
             max_bytes=settings.retention.max_db_size,
             new_execution_id=lambda: f"exec_{new_ulid()}",

@@ -21,7 +21,6 @@ from fliqd.store.sqlite import copies, files, filesystem, schema
 from fliqd.store.sqlite.lock import StoreLock
 
 WORKSHOP: Final = ".restore.part"
-MARKER: Final = "store.marker"
 
 
 class Restored(msgspec.Struct, frozen=True):
@@ -66,9 +65,9 @@ def restore(config: Config, source: Path, progress: copies.Progress) -> Restored
         for suffix in ("", "-wal"):
             aside.move(store.with_name(store.name + suffix))
         store.with_name(store.name + "-shm").unlink(missing_ok=True)
-        aside.keep(state_dir / MARKER)
-        files.write_marker(state_dir / MARKER, files.Marker(facts.store_id, str(store), files.today()))
-        _give_to(state_dir, state_dir / MARKER, *new.values())
+        aside.keep(state_dir / files.MARKER)
+        files.write_marker(state_dir / files.MARKER, files.Marker(facts.store_id, str(store), files.today()))
+        _give_to(state_dir, state_dir / files.MARKER, *new.values())
         for name, file in sorted(new.items(), key=lambda pair: pair[0] == backups.STORE):
             place = store if name == backups.STORE else state_dir / name
             aside.move(place)

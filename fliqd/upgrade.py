@@ -46,7 +46,7 @@ class Check(msgspec.Struct, frozen=True):
 def check(explicit: str | None, env: Mapping[str, str]) -> Check:
     """Look at the configuration and the store that `fliqd serve` would use.
 
-    Raises StoreUnusableError for a store that cannot be read. A configuration that is wrong is a problem among others,
+    Raises StoreUnusableError for a store that cannot be read, is gone, or is not the one that was served. A configuration that is wrong is a problem among others,
     and the store is then looked for where its default is.
     """
     problems: list[str] = []
@@ -56,9 +56,13 @@ def check(explicit: str | None, env: Mapping[str, str]) -> Check:
         problems += [f"configuration: {problem}" for problem in err.problems]
         found = configuration.defaults(env)
     path = found.store_path.resolve()
+    marker = found.state_dir / files.MARKER
     if not copies.is_there(path):
+        files.refuse_lost(path, marker)
         return Check(str(path), exists=False, schema=0, newest=schema.newest(), problems=tuple(problems))
-    applied, newest = copies.look(path).schema, schema.newest()
+    facts, newest = copies.look(path), schema.newest()
+    files.refuse_other(path, marker, facts.store_id)
+    applied = facts.schema
     if applied > newest:
         problems.append(
             f"store: {path} has schema {applied} and this fliqd knows {newest}: it would refuse it; stay with the newer"

@@ -2,12 +2,15 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 from fliqd import __version__
 from fliqd.doctor.finding import Finding, Subject, note, ok, warning, wrong
-from fliqd.errors import FliqdError
-from fliqd.store.sqlite import copies, schema
+from fliqd.errors import FliqdError, StoreUnusableError
+from fliqd.store.sqlite import copies, files, schema
 from fliqd.store.sqlite.lock import holder
+
+REFUSED: Final = "mend it as it says: a daemon does not start on it, or ends when it comes to the fault"
 
 
 def service(subject: Subject) -> Iterator[Finding]:
@@ -35,16 +38,27 @@ def service(subject: Subject) -> Iterator[Finding]:
             "give its configuration with --config, and its state directory with $STATE_DIRECTORY",
         )
     elif not copies.is_there(path):
-        yield note("store", f"there is none at {path} yet; the daemon makes it")
+        yield _no_store(path, subject.config.state_dir / files.MARKER)
     else:
-        yield _store(path)
+        yield _store(path, subject.config.state_dir / files.MARKER)
 
 
-def _store(path: Path) -> Finding:
+def _no_store(path: Path, marker: Path) -> Finding:
+    try:
+        files.refuse_lost(path, marker)
+    except StoreUnusableError as err:
+        return wrong("store", str(err), REFUSED)
+    return note("store", f"there is none at {path} yet; the daemon makes it")
+
+
+def _store(path: Path, marker: Path) -> Finding:
     try:
         facts = copies.check(path, lambda *_: None, in_use=True)
+        files.refuse_other(path, marker, facts.store_id)
+    except StoreUnusableError as err:
+        return wrong("store", str(err), REFUSED)
     except FliqdError as err:
-        return wrong("store", str(err), "run as the daemon's user; a damaged store is put back with `fliqd restore`")
+        return wrong("store", str(err), "run as the daemon's user, or mend what keeps it from being read")
     if facts.schema > schema.newest():
         return wrong(
             "store",

@@ -52,6 +52,13 @@ def test_nothing_to_do(state: Path, tmp_path: Path) -> None:
     assert "one will be made" in ended.out
 
 
+def test_a_store_that_is_gone_is_not_made_anew(state: Path) -> None:
+    (state / "fliqd.db").rename(state / "elsewhere.db")
+    ended = check(state)
+    assert ended.code == 65
+    assert "is not there, although there was one since" in ended.err
+
+
 def test_steps_copy_and_room_are_told_while_the_old_version_runs(tmp_path: Path) -> None:
     with serve(tmp_path / "state"):
         before = sorted(file.name for file in (tmp_path / "state").iterdir())

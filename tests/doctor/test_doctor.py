@@ -126,6 +126,17 @@ def damaged(state: Path) -> None:
     (state / "fliqd.db").write_bytes(b"milk and bread\n" * 1000)
 
 
+def gone(state: Path) -> None:
+    (state / "fliqd.db").unlink()
+
+
+def exchanged(state: Path) -> None:
+    """The store of another state directory."""
+    with sqlite3.connect(state / "fliqd.db") as plain:
+        plain.execute("UPDATE meta SET value = 'another' WHERE key = 'store_id'")
+    plain.close()
+
+
 def of_another(state: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("only root gives files away")
@@ -141,6 +152,8 @@ def of_another(state: Path) -> None:
         (second_name, "store", "has a second name"),
         (newer, "store", "has schema 99"),
         (damaged, "store", "is damaged"),
+        (gone, "store", "is not there, although there was one since"),
+        (exchanged, "store", "is not the one that this state directory belongs to"),
         (of_another, "owners", "another user"),
     ],
 )

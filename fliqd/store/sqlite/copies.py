@@ -70,7 +70,8 @@ def check(path: Path, progress: Progress, *, in_use: bool = False) -> Facts:
         progress("checking", 0, 0)
         faults = [row[0] for row in _while_told(connection, f"PRAGMA integrity_check({MOST_FAULTS})")]
         if faults != ["ok"]:
-            raise StoreUnusableError(f"{path} is damaged: {'; '.join(faults)}")
+            how = "; ".join(faults)
+            raise files.damaged(f"the store {path}", how) if in_use else StoreUnusableError(f"{path} is damaged: {how}")
         return _facts(connection, path)
 
 

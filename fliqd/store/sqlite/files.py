@@ -25,6 +25,7 @@ MAGIC: Final = b"SQLite format 3\0"  # sqlite.org/fileformat.html, 1.2
 HEADER_BYTES: Final = 100
 # What reading a file may raise: what SQLite says of a damaged schema may itself be no text.
 ERRORS: Final = (sqlite3.Error, UnicodeDecodeError)
+MARKER: Final = "store.marker"  # in the state directory: that there is a store, and which
 IN_USE: Final = "in_use"  # a row of `meta`, there as long as a daemon has the store
 LOG_MISSING: Final = (
     "a daemon had this store when it was written last, and the log of its writes, which lay beside it, is gone: jobs"
@@ -56,14 +57,9 @@ def prepare(path: Path, marker: Path) -> str:
     known = _read_marker(marker)
     try:
         fresh = not path.exists() or path.stat().st_size == 0
-        if fresh and known is not None:
-            what = "is empty" if path.exists() else "is not there"
-            raise StoreUnusableError(
-                f"the store {path} {what}, although there was one since {known.made_at} (at {known.path}): put it"
-                " back, or a backup of it (`fliqd restore FILE`), or set store.path to where it is; to start anew,"
-                f" delete {marker}"
-            )
-        if not fresh:
+        if fresh:
+            refuse_lost(path, marker)
+        else:
             _check_header(path)
             if path.stat().st_nlink > 1:
                 # The lock is by name: under another one, a second daemon would not meet it.
@@ -84,14 +80,31 @@ def prepare(path: Path, marker: Path) -> str:
         raise refusal(path, err) from err
     except OSError as err:
         raise StoreIOError(f"the store {path} cannot be opened: {err.strerror}") from err
+    refuse_other(path, marker, store_id)
+    if known is None or known.path != str(path):
+        write_marker(marker, Marker(store_id, str(path), today()))
+    return store_id
+
+
+def refuse_lost(path: Path, marker: Path) -> None:
+    """Raise StoreUnusableError for a store that is not there, or empty, if there has been one."""
+    known = _read_marker(marker)
+    if known is not None:
+        raise StoreUnusableError(
+            f"the store {path} is {'empty' if path.exists() else 'not there'}, although there was one since"
+            f" {known.made_at} (at {known.path}): put it back, or a backup of it (`fliqd restore FILE`), or set"
+            f" store.path to where it is; to start anew, delete {marker}"
+        )
+
+
+def refuse_other(path: Path, marker: Path, store_id: str) -> None:
+    """Raise StoreUnusableError for a store that is not the one that was served before."""
+    known = _read_marker(marker)
     if known is not None and known.store_id != store_id:
         raise StoreUnusableError(
             f"the store {path} is not the one that this state directory belongs to (that was at {known.path}):"
             f" set store.path to the right one; to use this one from now on, delete {marker}"
         )
-    if known is None or known.path != str(path):
-        write_marker(marker, Marker(store_id, str(path), today()))
-    return store_id
 
 
 def _check_header(path: Path) -> None:
