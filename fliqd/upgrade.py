@@ -46,8 +46,8 @@ class Check(msgspec.Struct, frozen=True):
 def check(explicit: str | None, env: Mapping[str, str]) -> Check:
     """Look at the configuration and the store that `fliqd serve` would use.
 
-    Raises StoreUnusableError for a store that cannot be read, is gone, or is not the one that was served. A configuration that is wrong is a problem among others,
-    and the store is then looked for where its default is.
+    Raises StoreUnusableError for a store that cannot be read, is gone, or is not the one that was served. A
+    configuration that is wrong is a problem among others, and the store is then looked for where its default is.
     """
     problems: list[str] = []
     try:

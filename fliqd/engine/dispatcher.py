@@ -72,8 +72,7 @@ class _Attempt:
     def __init__(self, job: Job, lane: str | None, answered: "Callable[[_Attempt, Response], None]") -> None:
         self.job = job
         self.resolved = job  # with what its references stand for: to be sent, and neither kept nor told
-        self.lane = lane  # whose slot it holds: that of its entry, not of the job, which may have been
-        # changed since it was offered
+        self.lane = lane  # whose slot it holds; not the job's, once it has left the quarantine, and None without a slot
         self.exchange: Exchange | None = None  # while a request is under way
         self.first: OutgoingRequest | None = None
         self.request: OutgoingRequest | None = None  # the last one that left: the first, or what redirects led to
@@ -252,25 +251,22 @@ class Dispatcher:
         now_ms = self._clock.now_ms()
         until_ms = now_ms + LEAD_MS
         try:
-            jobs = await self._store.attempts.claim(
-                [entry.pk for entry in entries], owner=self._owner, now_ms=now_ms, until_ms=until_ms
-            )
+            jobs = await self._store.attempts.claim(entries, owner=self._owner, now_ms=now_ms, until_ms=until_ms)
         except UnavailableError as err:
             log.warning("dispatcher.claim_failed", error=str(err))
             for entry in reversed(entries):
                 self._lanes.give_back(entry, self._rates_ms())
             await asyncio.sleep(BACK_OFF_S)
             return
-        lanes = {entry.pk: entry.lane for entry in entries}
         for job in jobs:
-            self._in_flight[job.pk] = attempt = _Attempt(job, lanes[job.pk], self._answered)
+            self._in_flight[job.pk] = attempt = _Attempt(job, job.lane, self._answered)
             self._unsent.add(job.pk)
             self._await_time(attempt, now_ms)
-        came = {job.pk for job in jobs}
+        came = {(job.pk, job.lane) for job in jobs}
         early = []
         for entry in entries:
-            if entry.pk in came:
-                came.discard(entry.pk)  # a job may have been offered twice; one entry's slot is enough for it
+            if entry[1:] in came:
+                came.discard(entry[1:])  # a job may have been offered twice; one entry's slot is enough for it
                 continue
             self._lanes.drop(entry, self._rates_ms())
             if entry.due_ms > until_ms:

@@ -400,11 +400,11 @@ class Rollups(Protocol):
 class Attempts(Protocol):
     """The attempts at the jobs of a store."""
 
-    async def claim(self, pks: Sequence[int], *, owner: str, now_ms: int, until_ms: int) -> list[Job]:
+    async def claim(self, entries: Sequence[DueEntry], *, owner: str, now_ms: int, until_ms: int) -> list[Job]:
         """Open an attempt at each job that is scheduled and due by `until_ms`; return them, running, by due time.
 
-        One that has expired by `now_ms` fails instead. One that does not come back was not due, is gone,
-        or someone was quicker.
+        One that has expired by `now_ms` fails instead. One that does not come back was not due, is gone, someone was
+        quicker, or it has changed its lane: then it is told of as due in the one that it is in now, whose limits count.
         """
 
     async def finish_all(self, ends: Sequence[Finish]) -> list[Recorded | Exception]:

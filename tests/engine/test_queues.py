@@ -4,11 +4,12 @@ import asyncio
 import socket
 import time
 from collections import Counter
+from datetime import timedelta
 
 import pytest
 from aiohttp import web
 
-from tests.support import RunningDaemon, Target, until
+from tests.support import FakeClock, RunningDaemon, Target, until
 
 
 async def test_concurrency_limits_a_queue_and_nothing_else(fliqd: RunningDaemon, target: Target) -> None:
@@ -124,6 +125,41 @@ async def test_a_job_that_changes_its_queue_changes_its_lane(fliqd: RunningDaemo
     await until(stopped, "the stop at the queue")
     await fliqd("PATCH", f"/v1/jobs/{job['id']}", {"queue": "default"})
     await fliqd.until(job["id"], "success")
+
+
+async def test_a_job_that_has_changed_its_queue_keeps_to_the_limits_of_that(
+    fliqd: RunningDaemon, target: Target, clock: FakeClock
+) -> None:
+    """Though the entry of before is due too, in a queue that lets it go, or will."""
+    for name, limits in (("shut", {"paused": True}), ("one", {"concurrency": 1}), ("old", {"paused": True})):
+        await fliqd("PUT", f"/v1/queues/{name}", limits)
+    shut = await fliqd.create(url=target.url, delay="5s")
+    ahead = [await fliqd.create(url=target.url, delay="5s") for _ in range(3)]
+    waiting = [await fliqd.create(url=target.url, delay=0, queue="old") for _ in range(3)]
+    await fliqd("PATCH", f"/v1/jobs/{shut['id']}", {"queue": "shut"})
+    for job in (*ahead, *waiting):
+        assert (await fliqd("PATCH", f"/v1/jobs/{job['id']}", {"queue": "one"})).status == 200
+    under_way = most = 0
+
+    async def busy(_: web.Request) -> web.Response:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        await asyncio.sleep(0.02)
+        under_way -= 1
+        return web.Response()
+
+    target.answers += [busy] * 6
+    clock.advance(timedelta(seconds=5))
+    await fliqd("POST", "/v1/queues/old/resume")
+    for job in (*ahead, *waiting):
+        await fliqd.until(job["id"], "success")
+    assert most == 1
+    assert (await fliqd.job(shut["id"]))["status"] == "scheduled"
+    assert (await fliqd("GET", f"/v1/jobs/{shut['id']}/why")).body["waits_for"][0]["reason"] == "queue_paused"
+    await fliqd("POST", "/v1/queues/shut/resume")
+    await fliqd.until(shut["id"], "success")
+    assert len(target.hits) == 7
 
 
 async def test_changes_made_at_once_do_not_lose_each_other(fliqd: RunningDaemon) -> None:

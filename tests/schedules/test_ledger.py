@@ -99,7 +99,7 @@ class World:
     async def work(self, *, fail: bool, most: int) -> None:
         """Let up to `most` jobs that are due start, and end."""
         now_ms = self.clock.now_ms()
-        due = [entry.pk for entry in await self.store.due_page(start=(-1, 0), limit=most) if entry.due_ms <= now_ms]
+        due = [entry for entry in await self.store.due_page(start=(-1, 0), limit=most) if entry.due_ms <= now_ms]
         for job in await self.store.attempts.claim(due, owner="me", now_ms=now_ms, until_ms=now_ms):
             assert job.scheduled_ms <= now_ms
             await finish(self.store, the_end(job, JobStatus.FAILED if fail else JobStatus.SUCCESS))

@@ -65,7 +65,8 @@ async def add(store: Store, *jobs: Job) -> list[Job]:
 
 
 async def claim(store: Store, jobs: Sequence[Job], now_ms: int = NOW, owner: str = "me") -> list[Job]:
-    return await store.attempts.claim([job.pk for job in jobs], owner=owner, now_ms=now_ms, until_ms=now_ms)
+    entries = [DueEntry(job.next_attempt_ms or 0, job.pk, job.lane) for job in jobs]
+    return await store.attempts.claim(entries, owner=owner, now_ms=now_ms, until_ms=now_ms)
 
 
 async def finish(store: Store, end: Finish) -> bool:
@@ -571,7 +572,7 @@ async def test_a_job_that_the_daemon_keeps_dying_of_fails_in_the_end(store: Stor
     """The first crash leads into the quarantine; three more there end it. One that ends well is free again."""
     poison, unlucky = await add(store, a_job(1), a_job(2))
     for crash in range(1, 5):
-        both = await store.attempts.claim([poison.pk, unlucky.pk], owner="me", now_ms=NOW, until_ms=NOW)
+        both = await claim(store, [await store.job(job.id) for job in (poison, unlucky)])
         if crash == 3:
             await finish(store, the_end(both[1], S.SCHEDULED, NOW))
         await store.attempts.recover(now_ms=NOW, reason="it died")
@@ -579,6 +580,23 @@ async def test_a_job_that_the_daemon_keeps_dying_of_fails_in_the_end(store: Stor
         assert (job.crashes, job.lane) == (crash, "!a:80")
         assert job.status is (S.FAILED if crash == 4 else S.SCHEDULED)
     assert ((await store.job(unlucky.id)).crashes, (await store.job(unlucky.id)).status) == (1, S.SCHEDULED)
+
+
+async def test_one_that_has_changed_its_lane_is_due_there(store: Store) -> None:
+    """An entry of before leads to nothing, or it would pass the limits of where the job is now."""
+    [job, other] = await add(store, a_job(1), a_job(2))
+    moved = await store.change_job(job.id, lambda old: msgspec.structs.replace(old, queue="mail", lane="mail|a:80"))
+    told: list[DueEntry] = []
+    store.on_due(told.extend)
+    assert [one.id for one in await claim(store, [job, other, moved])] == [moved.id, other.id]
+    assert told == []
+    [job, other] = await add(store, a_job(3), a_job(4))
+    moved = await store.change_job(job.id, lambda old: msgspec.structs.replace(old, queue="mail", lane="mail|a:80"))
+    told.clear()
+    assert [one.id for one in await claim(store, [job, other])] == [other.id]
+    assert told == [(NOW, job.pk, "mail|a:80")]
+    assert (await store.job(job.id)).status is S.SCHEDULED
+    assert [one.id for one in await claim(store, [moved])] == [job.id]
 
 
 async def test_a_clean_stop_counts_against_nobody(store: Store) -> None:
@@ -592,7 +610,7 @@ async def test_a_clean_stop_counts_against_nobody(store: Store) -> None:
 async def test_the_oldest_finished_jobs_go_first_and_live_ones_never(store: Store) -> None:
     jobs = await add(store, *(a_job(number, tags=("x",)) for number in range(1, 8)))
     for order, job in enumerate(jobs[:5]):
-        claimed = await store.attempts.claim([job.pk], owner="me", now_ms=NOW, until_ms=NOW)
+        claimed = await claim(store, [job])
         await finish(store, msgspec.structs.replace(the_end(claimed[0]), finished_ms=NOW + 100 - order))
     assert await store.oldest_finish_ms() == NOW + 96
     assert await store.nth_newest_finish_ms(3) == NOW + 97
@@ -952,7 +970,7 @@ async def test_a_retry_or_a_crash_of_a_run_is_not_its_end(store: Store) -> None:
     )
     await store.attempts.unclaim(await claim(store, [first], NOW + 9 * MINUTE), NOW + 9 * MINUTE)
     assert (await store.job(second.id)).is_held
-    [running] = await claim(store, [first], NOW + 9 * MINUTE)
+    [running] = await claim(store, [await store.job(first.id)], NOW + 9 * MINUTE)
     await finish(store, the_end(running))
     assert not (await store.job(second.id)).is_held
 
@@ -1141,7 +1159,7 @@ async def all_items(store: Store) -> list[Job]:
 async def next_one(store: Store, now_ms: int = NOW) -> Job:
     """Claim the one item that is due."""
     [entry] = [entry for entry in await store.due_page(start=(0, 0), limit=99) if entry.due_ms <= now_ms]
-    [item] = await store.attempts.claim([entry.pk], owner="me", now_ms=now_ms, until_ms=now_ms)
+    [item] = await store.attempts.claim([entry], owner="me", now_ms=now_ms, until_ms=now_ms)
     return item
 
 
@@ -1248,7 +1266,7 @@ async def test_the_next_is_not_claimed_before_its_time_nor_to_another_host_nor_i
     paused = await store.buffers.create(a_buffer(3))
     await push(store, paused, "e", "f")
     entries = await store.due_page(start=(0, 0), limit=9)
-    running = await store.attempts.claim([entry.pk for entry in entries], owner="me", now_ms=NOW, until_ms=NOW)
+    running = await store.attempts.claim(entries, owner="me", now_ms=NOW, until_ms=NOW)
     await store.buffers.change(paused.id, lambda old: msgspec.structs.replace(old, paused_ms=NOW), NOW)
     results = await store.attempts.finish_all(
         [msgspec.structs.replace(the_end(item), next_by_ms=NOW + 30) for item in running]
@@ -1357,7 +1375,7 @@ async def test_a_crash_keeps_the_line(store: Store) -> None:
     await push(store, buffer, "a", "b")
     await push(store, paused, "c", "d")
     entries = await store.due_page(start=(0, 0), limit=9)
-    await store.attempts.claim([entry.pk for entry in entries], owner="me", now_ms=NOW, until_ms=NOW)
+    await store.attempts.claim(entries, owner="me", now_ms=NOW, until_ms=NOW)
     await store.buffers.change(paused.id, lambda old: msgspec.structs.replace(old, paused_ms=NOW), NOW)
     assert await store.attempts.recover(now_ms=NOW + 1, reason="it died") == 2
     assert await due(store) == [(NOW + 1, "a")]

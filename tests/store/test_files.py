@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import structlog
 
+from fliqd.core.due_heap import DueEntry
 from fliqd.errors import ConfigError, FliqdError, StoreIOError, StoreUnusableError
 from fliqd.store.base import JobFilter
 from fliqd.store.sqlite import filesystem, schema
@@ -284,6 +285,6 @@ async def test_a_row_that_cannot_be_read_is_a_damage(path: Path, spoil: str) -> 
     with pytest.raises(StoreUnusableError, match=r"is damaged: .*fliqd restore"):
         await store.job("job_" + "1".zfill(26))
     with pytest.raises(StoreUnusableError, match=r"is damaged: .*fliqd restore"):
-        await store.attempts.claim([1], owner="run_x", now_ms=1 << 42, until_ms=1 << 42)
+        await store.attempts.claim([DueEntry(0, 1, "a:80")], owner="run_x", now_ms=1 << 42, until_ms=1 << 42)
     assert [type(error) for error in failed] == [StoreUnusableError]
     await store.close()

@@ -61,7 +61,7 @@ async def test_jobs_of_the_first_version_go_on(path: Path) -> None:
         assert (job.body, job.name, job.idempotency_key) == (b"body", "n", f"key of {job.id}")
     assert [job.id for job in (await store.jobs(JobFilter(tag="x"), before_pk=None, limit=9)).jobs] == ["job_1"]
     assert await store.attempts.recover(now_ms=NOW + 1, reason="it died") == 1
-    again = await store.attempts.claim([job.pk for job in found], owner="me", now_ms=NOW + 10, until_ms=NOW + 10)
+    again = await claim(store, [await store.job(job.id) for job in found], NOW + 10)
     assert [job.id for job in again] == ["job_3", "job_1", "job_4"]
     for job in again:
         assert await finish(store, the_end(job))
@@ -84,9 +84,7 @@ async def test_jobs_of_queues_go_on_in_a_file_of_the_second_version(path: Path) 
         assert await store.attempts.recover(now_ms=NOW + 1, reason="it died") == 1
         entries = await store.due_page(start=(0, 0), limit=9)
         assert {entry.lane for entry in entries} == {"!mail|a:80", "mail|a:80", "a:80"}
-        claimed = await store.attempts.claim(
-            [entry.pk for entry in entries], owner="me", now_ms=NOW + 9, until_ms=NOW + 9
-        )
+        claimed = await store.attempts.claim(entries, owner="me", now_ms=NOW + 9, until_ms=NOW + 9)
         for job in claimed:
             assert await finish(store, the_end(job, JobStatus.SCHEDULED, NOW + 99))
         again = {(await store.job(job.id)).id: (await store.job(job.id)).lane for job in claimed}

@@ -133,7 +133,7 @@ async def test_booper_is_told_more_and_in_order(store: Store) -> None:
     await store.attempts.recover(now_ms=NOW + 6, reason="it died")
     begun, failed = ["job.started", "job.request"], "job.error"
     assert await events(store, job) == [*begun, failed, *begun, failed]
-    [running] = await claim(store, [job], NOW + 7)
+    [running] = await claim(store, [await store.job(job.id)], NOW + 7)
     await finish(store, the_end(running, S.FAILED))
     found = await written(store, job)
     assert [event for event, _ in found[6:]] == [*begun, "job.response", failed, "job.finished"]

@@ -31,7 +31,7 @@ from fliqd.store.sqlite.writer import LONG, SplitBatchError, Transaction, Writer
 
 
 class _Claim(NamedTuple):
-    pks: Sequence[int]
+    entries: Sequence[DueEntry]
     owner: str
     now_ms: int
     until_ms: int
@@ -76,16 +76,16 @@ class SqliteAttempts:
         self._ended = ended
         self._is_over = is_over
 
-    async def claim(self, pks: Sequence[int], *, owner: str, now_ms: int, until_ms: int) -> list[Job]:
-        ids = [self._new_execution_id() for _ in pks]
-        return await self._writer.write(self._claim, _Claim(pks, owner, now_ms, until_ms, ids))
+    async def claim(self, entries: Sequence[DueEntry], *, owner: str, now_ms: int, until_ms: int) -> list[Job]:
+        ids = [self._new_execution_id() for _ in entries]
+        return await self._writer.write(self._claim, _Claim(entries, owner, now_ms, until_ms, ids))
 
     def _claim(self, tx: Transaction, claims: list[_Claim]) -> list[list[Job]]:
         return [self._claim_one(tx, claim) for claim in claims]
 
     def _claim_one(self, tx: Transaction, claim: _Claim) -> list[Job]:
         values = {
-            "pks": msgspec.json.encode(claim.pks).decode(),
+            "pks": msgspec.json.encode([entry.pk for entry in claim.entries]).decode(),
             "owner": claim.owner,
             "now_ms": claim.now_ms,
             "until_ms": claim.until_ms,
@@ -96,12 +96,16 @@ class SqliteAttempts:
             body: bytes = tx.rows("job_body", (pk,))[0][0]
             return body
 
-        jobs = [rows.claimed(row, claim.owner, claim.now_ms, long_body) for row in found]
+        due = [rows.claimed(row, claim.owner, claim.now_ms, long_body) for row in found]
+        places = {(entry.pk, entry.lane) for entry in claim.entries}
+        jobs = [job for job in due if (job.pk, job.lane) in places]
         if jobs:
-            tx.run("jobs_claim", values)
+            tx.run("jobs_claim", values | {"pks": msgspec.json.encode([job.pk for job in jobs]).decode()})
+        if len(jobs) < len(due):  # it was changed after its entry was made
+            tx.due += [DueEntry(job.due_ms or 0, job.pk, job.lane) for job in due if (job.pk, job.lane) not in places]
         if any(job.dynamic_fields for job in jobs):
             jobs = self._rendered(tx, jobs)
-        if len(jobs) < len(claim.pks):
+        if len(jobs) < len(claim.entries):
             error = f"{ErrorCode.EXPIRED}: it could not start before expires_at"
             expired = tx.rows("jobs_expire", {"pks": values["pks"], "now_ms": claim.now_ms, "error": error})
             self._ended(tx, expired)
@@ -192,7 +196,7 @@ class SqliteAttempts:
         if by_ms is None or owner is None or execution_id is None or not fits:
             tx.due.append(entry)
             return None
-        [job] = self._claim_one(tx, _Claim([entry.pk], owner, end.now_ms, by_ms, [execution_id]))
+        [job] = self._claim_one(tx, _Claim([entry], owner, end.now_ms, by_ms, [execution_id]))
         return job
 
     async def unclaim(self, jobs: Sequence[Job], now_ms: int) -> None:
