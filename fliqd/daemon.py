@@ -181,7 +181,9 @@ class Daemon:
             tally=self._tally,
         )
         couriers = self._alerting(sender, lookup)
-        self._lateness = LatenessWatch(clock=self._clock, alerts=self._alerts, oldest=dispatcher.oldest)
+        self._lateness = LatenessWatch(
+            clock=self._clock, alerts=self._alerts, oldest=dispatcher.oldest, still_waits=dispatcher.still_waits
+        )
         self._scheduler = scheduler = Scheduler(source=store, clock=self._clock, hand_over=dispatcher.hand_over)
         self._planner = planner = Planner(
             store=store.schedules,
@@ -283,7 +285,7 @@ class Daemon:
         if self._certificate is not None:
             self._certificate.look()
         self._disk.look(self._store.blocked)
-        self._lateness.look()
+        await self._lateness.look()
         self._next_beat = time() + BEAT_S
 
     def reload_certificate(self) -> None:

@@ -299,13 +299,28 @@ class Lanes:
         self._stand(lane, now_ms)
         self._forget_idle(lane)
 
-    def oldest(self) -> DueEntry | None:
+    def reread(self, name: str, now_ms: float = 0.0) -> None:
+        """Have what waits in a lane read from the store again: some of it has turned out stale."""
+        lane = self._lanes.get(name)
+        if lane is None or not lane.waiting:
+            return
+        if lane.queued:
+            del self._rounds[lane.host.trusted][lane]
+            self._step_down(lane)
+        place = min(lane.waiting)[:2]
+        self.waiting -= len(lane.waiting)
+        lane.waiting.clear()
+        self._spill(lane, place)
+        self._open_all(lane, now_ms)
+
+    def oldest(self, now_ms: float = 0.0) -> DueEntry | None:
         """Return the entry that is due for the longest of those that nothing but a slot keeps waiting.
 
         The limits and pauses of queues are somebody's wish, and so is the quarantine's pace.
         """
-        heads = (lane.waiting[0] for lane in self._lanes.values() if lane.waiting and lane.queue is None)
-        return min((head for head in heads if not is_quarantined(head.lane)), default=None)
+        lanes = (lane for lane in self._lanes.values() if lane.waiting and lane.ward is None)
+        free = (lane for lane in lanes if lane.queue is None or lane.queue.room(now_ms) > 0)
+        return min((lane.waiting[0] for lane in free), default=None)
 
     def room(self, name: str, free: int) -> int:
         """Return how many more requests may go out to the host of a lane, of `free` in all."""

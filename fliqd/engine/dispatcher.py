@@ -149,7 +149,18 @@ class Dispatcher:
 
     def oldest(self) -> DueEntry | None:
         """Return the job that is due for the longest and waits for a slot, and for nothing that somebody has set."""
-        return self._lanes.oldest()
+        return self._lanes.oldest(self._rates_ms())
+
+    async def still_waits(self, entry: DueEntry) -> bool:
+        """Tell whether a job that waits in memory does in the store; if not, all that waits beside it is read again."""
+        try:
+            found = await self._store.due_page(start=entry[:2], until_ms=entry.due_ms, lane=entry.lane, limit=1)
+        except UnavailableError:
+            return False
+        if found != [entry]:
+            self._lanes.reread(entry.lane, self._rates_ms())
+            self._changed.set()
+        return found == [entry]
 
     def room(self) -> int:
         """Return how many more requests may go out now."""

@@ -1,6 +1,6 @@
 """Notices that due jobs go on waiting for a slot: more is asked of the daemon, or of a host, than it can do."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from fliqd.clock import Clock
@@ -22,18 +22,31 @@ class LatenessWatch:
     makes late what was not, and both are over soon.
     """
 
-    def __init__(self, *, clock: Clock, alerts: Alerts, oldest: Callable[[], DueEntry | None]) -> None:
-        """Take `oldest`, which returns the job that is due for the longest and waits for nothing but a slot."""
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        alerts: Alerts,
+        oldest: Callable[[], DueEntry | None],
+        still_waits: Callable[[DueEntry], Awaitable[bool]],
+    ) -> None:
+        """Take `oldest`, which returns the job that is due for the longest and waits for nothing but a slot.
+
+        It may have been cancelled or changed since, which `still_waits` tells.
+        """
         self._clock = clock
         self._alerts = alerts
         self._oldest = oldest
+        self._still_waits = still_waits
         self._since_ms: int | None = None
 
-    def look(self) -> None:
+    async def look(self) -> None:
         """Look how late it is."""
         now_ms = self._clock.now_ms()
         oldest = self._oldest()
         late_ms = 0 if oldest is None else now_ms - oldest.due_ms
+        if oldest is not None and late_ms >= OVER_MS and not await self._still_waits(oldest):
+            return  # the next look will tell
         if oldest is None or late_ms < OVER_MS:
             self._since_ms = None
             self._alerts.clear(LATE, "jobs")

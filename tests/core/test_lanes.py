@@ -280,6 +280,21 @@ def test_what_turned_out_stale_takes_no_turn_of_a_rate() -> None:
     assert shares.opens_ms(0) == 1_000
 
 
+def test_what_waits_for_a_slot_and_nothing_that_somebody_has_set_is_late() -> None:
+    """A limit that has room, or is none any more, is not what keeps a job waiting."""
+    shares = Lanes(per_host=1, slots=9)
+    limits: list[dict[str, Any]] = [{"concurrency": 1}, {"concurrency": 9}, {"rate": 1.0}, {"paused_ms": 1}, {}]
+    for number, limit in enumerate(limits):
+        shares.limit(a_queue(f"q{number}", **limit), 0)
+        shares.offer(entries(lane_of(f"q{number}", f"{number}:80"), 3, 10 - number), 0)
+    shares.take(9, 0)
+    assert shares.oldest(0) == (7, 7, "q4|4:80")
+    shares.reread("q4|4:80", 0)
+    assert shares.thirsty() == ("q4|4:80", (7, 7))
+    assert shares.oldest(0) == (10, 10, "q1|1:80")
+    assert shares.oldest(1_000) == (9, 9, "q2|2:80"), "its rate would let one go"
+
+
 def test_all_lanes_together_are_bounded() -> None:
     shares = Lanes(per_host=1, slots=2, all_room=500)
     for number in range(40):
@@ -414,6 +429,10 @@ class LanesUnderAttack(RuleBasedStateMachine):
         """The lanes may keep an entry of what waits no more."""
         if self.waiting:
             self.waiting.discard(sorted(self.waiting)[gone % len(self.waiting)])
+
+    @rule(host=st.sampled_from(HOSTS), queue=st.sampled_from(QUEUES), quarantined=st.sampled_from(["", "", "!"]))
+    def reread(self, host: str, queue: str, quarantined: str) -> None:
+        self.shares.reread(f"{quarantined}{lane_of(queue, host)}", self.now_ms)
 
     @rule(
         queue=st.sampled_from(QUEUES),

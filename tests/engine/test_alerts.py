@@ -351,6 +351,37 @@ async def test_jobs_that_go_on_being_late_are_told(fliqd: RunningDaemon, target:
 
 
 @pytest.mark.parametrize("env", [ONE_AT_A_TIME])
+async def test_a_job_that_waits_no_more_is_not_late(fliqd: RunningDaemon, target: Target, channel: Target) -> None:
+    """But one that waits behind those is, in a queue with limits too, where they have room for it."""
+    daemon = fliqd.daemon
+    assert daemon is not None
+    await add(fliqd, "webhook", channel.url)
+    await fliqd("PUT", "/v1/queues/q", {"concurrency": 5})
+    await fliqd("PUT", "/v1/queues/later", {"paused": True})
+    released = target.hold()
+    jobs = [await fliqd.create(url=target.url, delay=0, queue="q") for _ in range(5)]
+    await target.received(1)
+    await fliqd("DELETE", f"/v1/jobs/{jobs[1]['id']}")
+    await fliqd("PATCH", f"/v1/jobs/{jobs[2]['id']}", {"delay": "1d"})
+    for job in jobs[3:]:
+        await fliqd("PATCH", f"/v1/jobs/{job['id']}", {"queue": "later"})
+
+    async def look_after(seconds: float) -> None:
+        fliqd.clock.advance(timedelta(seconds=seconds))
+        await daemon.beat()
+
+    for _ in range(4):
+        await look_after(60)
+    late = await fliqd.create(url=target.url, delay=0, queue="q")
+    for _ in range(4):
+        await look_after(60)
+    [alert] = await told(channel, 1)
+    assert (alert["event"], alert["due_at"]) == ("jobs_late", late["scheduled_at"])
+    released.set()
+    await fliqd.until(late["id"], "success")
+
+
+@pytest.mark.parametrize("env", [ONE_AT_A_TIME])
 async def test_what_is_caught_up_on_within_a_minute_is_not_told(
     fliqd: RunningDaemon, target: Target, channel: Target
 ) -> None:

@@ -7,8 +7,9 @@ SIGTERM, and a clock that is set by seconds to days, forwards and backwards, whi
 not. The real program is used, on a disk, over sockets; only its wall clock can be set. After each step, and once
 everything has come to its end: each acknowledged job is there, in a state that its attempts explain; nothing that has
 ended changes; the target saw each attempt once at most, none before its time and none after a success; each due time
-of a schedule has one job or is in `/missed`; items come in order; each end is told by one webhook. What fails is
-shrunk to the shortest story, and printed.
+of a schedule has one job or is in `/missed`; nothing leaves a queue that is paused, or goes beyond what may be under
+way in it; items come in order; each end is told by one webhook. What fails is shrunk to the shortest story, and
+printed.
 """
 
 import asyncio
@@ -102,9 +103,9 @@ class Machine(RuleBasedStateMachine):
         self.proof.saw(kills=1)
 
     @precondition(has_jobs)
-    @rule(which=WHICH, path=PATHS, timing=TIMINGS)
-    def change(self, which: int, path: str, timing: float) -> None:
-        self.do(self.world.change(self.a_job(which), path, timing))
+    @rule(which=WHICH, path=PATHS, timing=TIMINGS, queue=st.sampled_from(["default", "q1", "q2"]))
+    def change(self, which: int, path: str, timing: float, queue: str) -> None:
+        self.do(self.world.change(self.a_job(which), path, timing, queue))
 
     @precondition(has_jobs)
     @rule(which=WHICH)
@@ -147,12 +148,9 @@ class Machine(RuleBasedStateMachine):
         buffers = list(self.world.items)
         self.do(self.world.ask("POST", f"/buffers/{buffers[which % len(buffers)]}/{what}", ok=(200,)))
 
-    @rule(
-        name=st.sampled_from(["q1", "q2"]),
-        limits=st.sampled_from([{"paused": True}, {"concurrency": 1, "paused": False}]),
-    )
-    def queue(self, name: str, limits: dict[str, Any]) -> None:
-        self.do(self.world.ask("PUT", f"/queues/{name}", limits, ok=(200,)))
+    @rule(name=st.sampled_from(["q1", "q2"]), paused=st.booleans())
+    def queue(self, name: str, *, paused: bool) -> None:
+        self.do(self.world.limit(name, paused=paused))
 
     @rule(moods=st.lists(st.sampled_from(MOODS), min_size=1, max_size=4))
     def misbehave(self, moods: list[str]) -> None:

@@ -84,6 +84,8 @@ class World:
     keys: dict[str, str] = field(default_factory=dict)
     items: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     schedules: dict[str, dict[str, Any]] = field(default_factory=dict)
+    limits: dict[str, int] = field(default_factory=dict)  # of queues: how many may be under way
+    held: dict[str, int] = field(default_factory=dict)  # jobs seen to wait in a queue that is paused: their executions
     ahead_ms: int = FIRST_AHEAD_MS
     latest_ms: int = 0
     kills: int = 0
@@ -123,12 +125,13 @@ class World:
         if not replayed:
             self.jobs[job_id] = Known(job_id, asked, earliest_ms + round(asked["delay"] * 1000))
 
-    async def change(self, known: Known, path: str, timing: float) -> None:
-        asked = self.job(path, timing) | {"expires_at": None}
+    async def change(self, known: Known, path: str, timing: float, queue: str) -> None:
+        asked = self.job(path, timing) | {"expires_at": None, "queue": queue}
         earliest_ms = self.now_ms()
         if (await self.ask("PATCH", f"/jobs/{known.id}", asked, ok=(200, 409))).status == 200:
             assert known.end is None
             known.asked |= asked
+            self.held.pop(known.id, None)
             was_sent = any(delivery == known.id for delivery, _ in self.target.answered)
             due_ms = earliest_ms + round(timing * 1000)
             known.due_ms = min(known.due_ms, due_ms) if was_sent else due_ms
@@ -151,6 +154,16 @@ class World:
                 name: value for name, value in known.asked.items() if name not in ("idempotency_key", "expires_at")
             }
             self.jobs[answer.body["id"]] = Known(answer.body["id"], asked | {"delay": 0}, 0)
+
+    async def limit(self, queue: str, *, paused: bool) -> None:
+        """Pause a queue, or let one at a time go."""
+        asked = {"paused": True} if paused else {"concurrency": 1, "paused": False}
+        for _ in range(2):  # what was let go just before the first is on disk before the second
+            await self.ask("PUT", f"/queues/{queue}", asked, ok=(200,))
+        running = await self._everything("/jobs", "jobs", f"status=running&queue={queue}")
+        self.limits[queue] = 0 if paused else max(1, len(running))
+        for job in [job for job in self.held if self.jobs[job].asked.get("queue") == queue]:
+            del self.held[job]
 
     async def schedule(self, **asked: Any) -> None:
         asked = {"url": self.target.url, "every": "1h"} | asked
@@ -269,11 +282,20 @@ class World:
             assert job["executions"] >= len(hits), f"{job} was sent {hits}"
             if hits:
                 assert known.due_ms <= self.latest_ms + 50, f"{known} was sent before its time"
+            if self.limits.get(known.asked.get("queue", "default")) == 0:
+                before = self.held.get(known.id, job["executions"])
+                assert job["executions"] == before, f"{known} was sent though its queue is paused"
+                if job["status"] == "scheduled":
+                    self.held[known.id] = before
+        for queue, limit in self.limits.items():
+            running = await self._everything("/jobs", "jobs", f"status=running&queue={queue}")
+            assert not limit or len(running) <= limit, f"{len(running)} of {queue} are under way, and {limit} may be"
 
     async def finish(self) -> int:
         """Let everything come to its end, and check what must be true then; return how many requests were repeated."""
         self.target.moods.clear()
         self.target.released.set()
+        self.limits.clear()
         for queue in (await self.ask("GET", "/queues", ok=(200,))).body["queues"]:
             await self.ask("POST", f"/queues/{queue['name']}/resume", ok=(200,))
         for buffer in self.items:
