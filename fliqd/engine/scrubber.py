@@ -16,6 +16,7 @@ from fliqd.store.base import Store
 log = structlog.get_logger()
 
 EVERY_S: Final = 24 * 3600
+AGAIN_S: Final = 600  # after one that could not be made
 
 
 class Scrubber:
@@ -33,11 +34,12 @@ class Scrubber:
             try:
                 await self._store.check()
             except UnavailableError as err:
-                log.warning("store.not_checked", error=str(err))
+                log.warning("store.not_checked", error=str(err), again_in_s=AGAIN_S)
+                await asyncio.sleep(AGAIN_S)
             except (StoreIOError, StoreUnusableError):
                 return  # which ends the process, with what was found
             else:
                 self.checked_ms = self._clock.now_ms()
                 took_s = round(self._clock.monotonic() - began, 3)
                 log.info("store.checked", seconds=took_s, db_bytes=self._store.size_bytes())
-            await asyncio.sleep(EVERY_S)
+                await asyncio.sleep(EVERY_S)

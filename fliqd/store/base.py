@@ -603,10 +603,16 @@ class Store(Protocol):
         """Write a little, to find out whether there is space again."""
 
     async def check(self) -> None:
-        """Read all of the store, beside everybody else; raise StoreUnusableError for damage, which ends the store."""
+        """Read all of the store, beside everybody else; raise StoreUnusableError for damage, which ends the store.
+
+        Raises UnavailableError where it cannot be looked at just now.
+        """
 
     async def ping(self) -> None:
-        """Return once one of the store's threads has answered, each in its turn: proof that they live."""
+        """Return once one of the store's threads has answered, each in its turn: proof that they live.
+
+        A store that is no longer where it was is ended.
+        """
 
     def size_bytes(self) -> int:
         """Return what the store takes on disk."""

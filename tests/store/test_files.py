@@ -1,6 +1,8 @@
 """A store file that cannot be served is refused with the way out, and left as it is."""
 
 import os
+import resource
+import shutil
 import sqlite3
 import threading
 from collections.abc import Callable
@@ -10,7 +12,7 @@ import pytest
 import structlog
 
 from fliqd.core.due_heap import DueEntry
-from fliqd.errors import ConfigError, FliqdError, StoreIOError, StoreUnusableError
+from fliqd.errors import ConfigError, FliqdError, StoreIOError, StoreUnusableError, UnavailableError
 from fliqd.store.base import JobFilter
 from fliqd.store.sqlite import filesystem, schema
 from tests.store.conftest import open_sqlite
@@ -264,6 +266,50 @@ async def test_a_table_that_lacks_a_column_is_a_damage(path: Path) -> None:
     store = await open_sqlite(path, [])
     with pytest.raises(StoreUnusableError, match=r"is damaged: no such column.*fliqd restore"):
         await store.tokens.all()
+    await store.close()
+
+
+def gone(path: Path) -> None:
+    path.unlink()
+
+
+def replaced(path: Path) -> None:
+    shutil.copy(path, path.with_name("copy.db"))
+    path.with_name("copy.db").replace(path)
+
+
+@pytest.mark.parametrize("harm", [gone, replaced])
+async def test_a_store_that_is_not_in_its_place_any_more_is_ended(path: Path, harm: Callable[[Path], None]) -> None:
+    """What is written to it is on disk, and nobody will find it."""
+    failed: list[FliqdError] = []
+    store = await open_sqlite(path, failed)
+    await store.ping()
+    assert failed == []
+    harm(path)
+    await store.ping()
+    [error] = failed
+    assert isinstance(error, StoreIOError)
+    assert "was moved, deleted or replaced while fliqd had it" in str(error)
+    with pytest.raises(StoreIOError):
+        await store.create_jobs([a_job(9)])
+    await store.close()
+
+
+async def test_a_check_that_finds_no_file_descriptor_is_no_damage(path: Path) -> None:
+    failed: list[FliqdError] = []
+    store = await open_sqlite(path, failed)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken = [os.dup(0) for _ in range(64)]  # whatever is free below the limit
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(taken) + 1, limits[1]))
+    try:
+        with pytest.raises(UnavailableError, match="no room for one more connection"):
+            await store.check()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        for one in taken:
+            os.close(one)
+    assert failed == []
+    await store.check()
     await store.close()
 
 

@@ -130,6 +130,21 @@ def log_of_writes(path: Path) -> Path:
     return path.with_name(path.name + "-wal")
 
 
+def identity(path: Path) -> tuple[int, int]:
+    """Return what tells a file from another one that takes its place; raise OSError."""
+    stat = path.stat()
+    return stat.st_dev, stat.st_ino
+
+
+def out_of_place(path: Path) -> StoreIOError:
+    """Say what it means that a daemon no longer finds its store where it was."""
+    return StoreIOError(
+        f"the store {path} was moved, deleted or replaced while fliqd had it: what is written goes where nobody finds"
+        " it again. Put it back with its log of writes (the -wal file), or put back a backup (`fliqd restore FILE`),"
+        " and start again"
+    )
+
+
 def forget_use(connection: sqlite3.Connection) -> None:
     """Have a store no longer say that a daemon has it."""
     connection.execute("DELETE FROM meta WHERE key = ?", (IN_USE,))

@@ -13,8 +13,14 @@ import aiosqlite
 MOST_FAULTS: Final = 3  # of those that are found, how many are told
 
 
+def lacks_means(err: Exception) -> bool:
+    """Tell whether a check could not even begin, for want of a file descriptor, a thread or memory."""
+    name = str(getattr(err, "sqlite_errorname", ""))
+    return isinstance(err, RuntimeError) or name.startswith(("SQLITE_CANTOPEN", "SQLITE_NOMEM"))
+
+
 async def faults(path: Path) -> list[str]:
-    """Return what SQLite finds wrong with a store, and nothing where it is whole; raise sqlite3.Error.
+    """Return what SQLite finds wrong with a store, and nothing where it is whole; raise sqlite3.Error, RuntimeError.
 
     That each page is where it belongs, that keys are in order, and that rows and indexes agree
     (sqlite.org/pragma.html#pragma_integrity_check).

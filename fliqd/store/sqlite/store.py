@@ -115,6 +115,7 @@ class SqliteStore:
         self._turn = cycle(readers)
         self._pinged = cycle([connection, *readers])
         self._last_pk, self._last_item_pk = last_pks
+        self._identity = files.identity(path)
         self._max_bytes = max_bytes
         self._over = False  # more is used than max_bytes, as far as it was looked at
         self._unchecked = max_bytes  # bytes that creates may have added since the size was looked at: do so first
@@ -584,13 +585,28 @@ class SqliteStore:
     async def check(self) -> None:
         try:
             if faults := await scrub.faults(self._path):
-                raise self._writer.damaged("; ".join(faults))
-        except files.ERRORS as err:
+                raise self._writer.end(files.damaged("the store", "; ".join(faults)))
+        except (*files.ERRORS, RuntimeError) as err:
+            if self._is_in_place() and scrub.lacks_means(err):
+                raise UnavailableError(
+                    f"there was no room for one more connection to it: {err}", "not_checked"
+                ) from err
             raise self._writer.mishap(err) from err
 
     async def ping(self) -> None:
         # One thread a time: an idle machine is not woken for all of them at once.
         await next(self._pinged).execute_fetchall("SELECT 1")
+        if not self._is_in_place():
+            self._writer.end(files.out_of_place(self._path))
+
+    def _is_in_place(self) -> bool:
+        """Tell whether the file that is open is the one that a start would find."""
+        try:
+            return files.identity(self._path) == self._identity
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True  # what that means, its reads and writes will tell
 
     def size_bytes(self) -> int:
         size = 0

@@ -195,13 +195,10 @@ class Writer:
     def mishap(self, err: Exception) -> Exception:
         """Say what an error of a reader means; one that no reader gets over ends the store as a writer's does."""
         error = files.damaged("the store", str(err)) if isinstance(err, UnicodeDecodeError) else _meaning(err)
-        if isinstance(error, StoreIOError | StoreUnusableError) and self._fatal is None:
-            self._die(error, [])
-        return error
+        return self.end(error) if isinstance(error, StoreIOError | StoreUnusableError) else error
 
-    def damaged(self, what: str) -> StoreUnusableError:
-        """End the store for damage that was looked for, and found; return the error that says so."""
-        error = files.damaged("the store", what)
+    def end(self, error: FliqdError) -> FliqdError:
+        """End the store for what was looked for, and found; return it."""
         if self._fatal is None:
             self._die(error, [])
         return error
