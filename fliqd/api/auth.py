@@ -1,9 +1,10 @@
 """Who calls, and whether they may."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Final, NamedTuple
 
 from aiohttp import web
+from multidict import MultiMapping
 
 from fliqd.errors import ForbiddenError, UnauthorizedError
 from fliqd.service.tokens import ADMIN, ALL_SCOPES, READ, WRITE, Tokens
@@ -30,14 +31,17 @@ BEARER: Final = frozenset({"bearer"})
 CALLER: Final = web.RequestKey("caller", Caller)
 
 
-def identify(headers: Mapping[str, str], tokens: Tokens | None, schemes: Collection[str] = BEARER) -> Caller:
+def identify(headers: MultiMapping[str], tokens: Tokens | None, schemes: Collection[str] = BEARER) -> Caller:
     """Return who sent a request; raise UnauthorizedError. `tokens` is None where none are asked for.
 
     `schemes` are the words that may stand before a token, in lower case.
     """
     if tokens is None:
         return ANYONE
-    scheme, _, text = headers.get("Authorization", "").partition(" ")
+    given = headers.getall("Authorization", [""])
+    if len(given) > 1:
+        raise UnauthorizedError("the header Authorization comes more than once: send one")
+    scheme, _, text = given[0].partition(" ")
     if scheme.lower() not in schemes or not text:
         raise UnauthorizedError(
             "send the header Authorization: Bearer <token>; the first token is in the file admin.token of the state"

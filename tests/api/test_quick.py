@@ -270,6 +270,14 @@ async def test_a_key_makes_one_job_on_either_way(fliqd: RunningDaemon, taken: li
     assert got.count(b" 201 Created") == 1
 
 
+async def test_two_tokens_are_refused(fliqd: RunningDaemon, taken: list[bytes]) -> None:
+    """Which of them a proxy has let through is not known."""
+    sent = request([*next(heads(fliqd.token or "")), b"Authorization: Bearer x"], GOOD)
+    for got in (await answers(fliqd, sent), await answers(fliqd, sent, ordinary=True)):
+        assert b" 401 Unauthorized" in got
+        assert b"comes more than once" in got
+
+
 async def test_two_keys_are_refused(fliqd: RunningDaemon, taken: list[bytes]) -> None:
     sent = request([*next(heads(fliqd.token or "")), b"Idempotency-Key: k", b"Idempotency-Key: l"], GOOD)
     for got in (await answers(fliqd, sent), await answers(fliqd, sent, ordinary=True)):
