@@ -17,7 +17,7 @@ from fliqd.errors import FliqdError
 @click.command("update", epilog=example("fliqd alerts update on-call --target https://hooks.slack.com/services/…"))
 @click.argument("channel", metavar="ID|NAME")
 @click.option("--target", metavar="URL", help="Where alerts are sent to.")
-@CHANNEL.options()
+@CHANNEL.options(update=True)
 @with_client
 @with_output
 def update(client: Client, channel: str, output: str, **fields: Any) -> None:

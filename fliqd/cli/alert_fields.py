@@ -7,7 +7,7 @@ from urllib.parse import quote
 import click
 
 from fliqd.cli.client import Client
-from fliqd.cli.errors import MissingError
+from fliqd.cli.errors import ConflictingError, MissingError
 from fliqd.cli.fields import Field, Fields
 from fliqd.cli.pages import Pages
 
@@ -28,13 +28,16 @@ def channel_path(channel_id: str, tail: str = "") -> str:
 
 
 def find(client: Client, given: str) -> dict[str, Any]:
-    """Return the channel with this id or name; raise MissingError."""
+    """Return the channel with this id or name; raise MissingError, ConflictingError."""
     if _ID.fullmatch(given):
         channel: dict[str, Any] = client.get(channel_path(given), expects="target")
         return channel
-    for channel in Pages(client, "/alerts", "channels", {}, None):
-        if channel["name"] == given:
-            return channel
+    named = [channel for channel in Pages(client, "/alerts", "channels", {}, None) if channel["name"] == given]
+    if len(named) == 1:
+        return named[0]
+    if named:
+        ids = ", ".join(channel["id"] for channel in named)
+        raise ConflictingError(f"{len(named)} channels are called {given!r}: say which by its id ({ids})")
     raise MissingError(f"there is no channel {given!r}; see `fliqd alerts list`")
 
 

@@ -31,7 +31,7 @@ def create(*, client: Client, name: str, url: str, paused: bool, output: str, **
 @click.command("update", epilog=example("fliqd buffers update erp --rate 20"))
 @click.argument("buffer", metavar="ID|NAME")
 @click.argument("url", required=False)
-@BUFFER.options()
+@BUFFER.options(update=True)
 @with_client
 @with_output
 def update(client: Client, buffer: str, url: str | None, output: str, **fields: Any) -> None:

@@ -2,12 +2,15 @@
 
 import json
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import click
 
 from fliqd.cli.errors import RefusedError
 from fliqd.errors import Problem
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 Command = Callable[..., None]
 
@@ -34,19 +37,39 @@ class Field(NamedTuple):
     is_emptied: bool = True  # an empty text takes it back to its default; else it is a text like any other, or a slip
 
 
+class OrEmpty(click.ParamType):  # type: ignore[type-arg]  # not in all versions of click is it generic
+    """What another type takes, or an empty text."""
+
+    def __init__(self, inner: "click.ParamType[Any] | type") -> None:
+        self._inner = click.types.convert_type(inner)
+        self.name = self._inner.name
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return value if value == "" else self._inner.convert(value, param, ctx)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> "list[CompletionItem]":
+        return self._inner.shell_complete(ctx, param, incomplete)
+
+
 class Fields:
     """The fields that may be asked of one kind of thing."""
 
     def __init__(self, fields: Sequence[Field]) -> None:
         self._fields = {field.name: field for field in fields}
 
-    def options(self, *but: str) -> Callable[[Command], Command]:
-        """Give a command an option for each field `but` those; it is called with them by the API's names."""
+    def options(self, *but: str, update: bool = False) -> Callable[[Command], Command]:
+        """Give a command an option for each field `but` those; it is called with them by the API's names.
+
+        In an update each takes an empty text too, if that means anything.
+        """
 
         def decorate(function: Command) -> Command:
             for field in reversed([field for name, field in self._fields.items() if name not in but]):
                 names = (field.short, field.option) if field.short else (field.option,)
-                function = click.option(*names, field.name, **field.given)(function)
+                given = field.given
+                if update and field.is_emptied and "type" in given:
+                    given = given | {"type": OrEmpty(given["type"])}
+                function = click.option(*names, field.name, **given)(function)
             return function
 
         return decorate

@@ -19,13 +19,13 @@ from fliqd.cli.output import TABLE, example, say, show_document, with_output, wr
 )
 @click.argument("job_id", metavar="ID")
 @click.argument("url", required=False)
-@JOB.options("idempotency_key", "dedupe_key", "dedupe_window", "requires_approval")
+@JOB.options("idempotency_key", "dedupe_key", "dedupe_window", "requires_approval", update=True)
 @with_client
 @with_output
 def command(client: Client, job_id: str, url: str | None, output: str, **fields: Any) -> None:
     """Change a job that waits: URL and the options replace what was asked for, the rest stays.
 
-    An empty text takes a field that is one back to its default; numbers and choices are given anew.
+    An empty text takes a field that is one back to its default.
     """
     given = {name: value for name, value in {"url": url, **fields}.items() if value not in (None, ())}
     if not given:

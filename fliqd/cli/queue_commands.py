@@ -8,6 +8,7 @@ import click
 
 from fliqd.cli.client import Client
 from fliqd.cli.connect import with_client
+from fliqd.cli.fields import OrEmpty
 from fliqd.cli.output import (
     TABLE,
     Row,
@@ -52,13 +53,17 @@ def get(client: Client, name: str, output: str) -> None:
 
 @click.command("update", epilog=example("fliqd queues update mail --concurrency 2", "fliqd queues update sms --rate 5"))
 @click.argument("name")
-@click.option("--concurrency", type=int, metavar="N", help="Requests under way at once; no limit unless given.")
-@click.option("--rate", type=float, metavar="N", help="Requests a second; no limit unless given.")
+@click.option("--concurrency", type=OrEmpty(int), metavar="N", help="Requests under way at once.")
+@click.option("--rate", type=OrEmpty(float), metavar="N", help="Requests a second.")
 @with_client
 @with_output
-def update(client: Client, name: str, concurrency: int | None, rate: float | None, output: str) -> None:
-    """Set the limits of a queue; one that is not given is taken away. Prints its name."""
-    asked = {"concurrency": concurrency, "rate": rate}
+def update(client: Client, name: str, concurrency: int | str | None, rate: float | str | None, output: str) -> None:
+    """Set limits of a queue; one that is not named stays, and an empty text ('') takes it away. Prints its name."""
+    given = {"concurrency": concurrency, "rate": rate}
+    if concurrency is None and rate is None:
+        raise click.UsageError("say which limit: --concurrency, --rate or both; see --help")
+    now = client.get(_path(name), expects="waiting")
+    asked = {limit: now[limit] if value is None else None if value == "" else value for limit, value in given.items()}
     _show(client.call("PUT", _path(name), json.dumps(asked).encode(), expects="waiting").document, output)
 
 

@@ -9,7 +9,7 @@ from fliqd.cli.groups import LazyGroup
 COMMANDS: Final = {
     "list": ("fliqd.cli.queue_commands:show_all", "List queues: their limits, and what waits in them."),
     "get": ("fliqd.cli.queue_commands:get", "Show a queue."),
-    "update": ("fliqd.cli.queue_commands:update", "Set the limits of a queue."),
+    "update": ("fliqd.cli.queue_commands:update", "Set limits of a queue."),
     "pause": ("fliqd.cli.queue_commands:pause", "Let no more jobs of queues leave."),
     "resume": ("fliqd.cli.queue_commands:resume", "Let paused queues go on."),
     "delete": ("fliqd.cli.queue_commands:delete", "Forget the limits of a queue."),

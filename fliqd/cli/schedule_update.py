@@ -21,14 +21,14 @@ from fliqd.cli.schedule_names import id_of, schedule_path
 )
 @click.argument("schedule", metavar="ID|NAME")
 @click.argument("url", required=False)
-@SCHEDULE.options()
+@SCHEDULE.options(update=True)
 @with_client
 @with_output
 def command(client: Client, schedule: str, url: str | None, output: str, **fields: Any) -> None:
     """Change a schedule: URL and the options replace what was asked for, the rest stays.
 
-    An empty text takes a field that is one back to its default; numbers and choices are given anew. Jobs that are
-    made stay as they are. What the configuration file declares is changed there: a conflict (5).
+    An empty text takes a field that is one back to its default. Jobs that are made stay as they are. What the
+    configuration file declares is changed there: a conflict (5).
     """
     given = {name: value for name, value in {"url": url, **fields}.items() if value not in (None, ())}
     if not given:

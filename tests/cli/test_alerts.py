@@ -43,6 +43,15 @@ def test_refusals(daemon: Daemon, args: tuple[str, ...], code: int, words: str) 
     assert words in refused.err
 
 
+def test_a_name_that_two_have_names_none(daemon: Daemon) -> None:
+    first, second = (channel(daemon, "twins", f"http://127.0.0.1:9/{number}") for number in range(2))
+    for command in ("delete", "disable", "get", "test"):
+        refused = daemon("alerts", command, "twins")
+        assert (refused.code, refused.out) == (5, "")
+        assert f"2 channels are called 'twins': say which by its id ({second}, {first})" in refused.err
+    assert daemon("alerts", "delete", first, "twins").out == f"{first}\n{second}\n"
+
+
 def test_a_channel_from_its_beginning_to_its_end(daemon: Daemon, sink: Target) -> None:
     channel_id = channel(daemon, "c2", f"{sink.url}/alert-c2")
     tested = daemon("alerts", "test", "c2")

@@ -27,6 +27,7 @@ def test_a_buffer_from_its_making_to_its_end(daemon: Daemon, sink: Target) -> No
     assert received(sink, "/erp", 4) == [b'{"n": 1}', b"a", b"b", b"c"]
     assert daemon("buffers", "pause", "erp").err == f"erp sends to {sink.url}/erp at 500 a second, paused\n"
     assert daemon("buffers", "update", "erp", "--rate", "5", "-o", "json").json["rate_limit"] == 5
+    assert daemon("buffers", "update", "erp", "--rate", "", "-o", "json").json["rate_limit"] == 10
     assert daemon("buffers", "list", "-o", "jsonl").lines[0]["paused"] is True
     assert daemon("buffers", "get", "erp", "-o", "json").json["headers"] == {"X-A": "1"}
     items = daemon("buffers", "items", "erp", "-o", "jsonl").lines
@@ -56,5 +57,9 @@ def test_queues_are_limited_and_paused(daemon: Daemon, sink: Target) -> None:
     assert daemon("queues", "resume", "mail").code == 0
     received(sink, "/mail", 1)
     assert daemon("queues", "update", "mail", "--rate", "x").code == 2
+    assert "say which limit" in daemon("queues", "update", "mail").err
+    assert daemon("queues", "update", "mail", "--rate", "5").err == "mail has 2 at once and 5 a second; 0 wait\n"
+    assert daemon("queues", "update", "mail", "--concurrency", "").err == "mail has 5 a second; 0 wait\n"
+    assert "expected" in daemon("queues", "update", "mail", "--rate", "0").err
     assert daemon("queues", "delete", "mail").err == "mail has no limits of its own; 0 wait\n"
     assert daemon("queues", "delete", "mail").code == 4

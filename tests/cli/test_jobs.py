@@ -126,6 +126,17 @@ def test_an_empty_time_is_not_now(daemon: Daemon) -> None:
     assert daemon("jobs", "update", job_id, "--at", "").code == 1
 
 
+def test_an_empty_text_takes_any_field_back_to_its_default(daemon: Daemon) -> None:
+    job_id = daemon.create("http://127.0.0.1:9/", "--delay", "1h", "--webhook-url", "http://127.0.0.1:9/")
+    given = ("--max-retries", "7", "--on-interrupt", "fail", "--method", "PUT", "--timeout", "9s", "--queue", "q")
+    assert daemon("jobs", "update", job_id, *given, "--webhook-event", "failed").code == 0
+    emptied = [part for option in (*given[::2], "--webhook-event") for part in (option, "")]
+    again = daemon("jobs", "update", job_id, *emptied, "-o", "json")
+    assert again.code == 0, again
+    told = [again.json[name] for name in ("max_retries", "on_interrupt", "http_method", "queue", "webhook_events")]
+    assert told == [0, "retry", "POST", "default", ["completed", "failed", "cancelled"]]
+
+
 def test_one_refusal_does_not_keep_the_others(daemon: Daemon) -> None:
     first, second = (daemon.create("http://127.0.0.1:9/", "--delay", "1h") for _ in range(2))
     ended = daemon("jobs", "cancel", first, "job_none", second)

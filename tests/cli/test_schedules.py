@@ -181,6 +181,9 @@ def test_update_and_what_takes_a_field_back(daemon: Daemon) -> None:
         f"{URL}new", "new", None, "1h", None, None,
     ]  # fmt: skip
     assert daemon("schedules", "update", "new", "--cron", "").err.startswith("fliqd: --cron: ")
+    assert daemon("schedules", "update", "new", "--misfire", "all", "--overlap", "skip").code == 0
+    again = daemon("schedules", "update", "new", "--misfire", "", "--overlap", "", "-o", "json").json
+    assert (again["misfire"], again["overlap"]) == (now["misfire"], now["overlap"])
 
 
 def test_pause_resume_and_what_was_missed(daemon: Daemon) -> None:
