@@ -46,7 +46,7 @@ def _listen(subject: Subject) -> Iterator[Finding]:
             "stop it, or set server.listen to another address; `ss -ltnp` says what it is",
         )
     elif wide and subject.config.settings.server.tls_cert:
-        yield ok("listen", f"{shown}, with TLS")
+        yield ok("listen", shown.replace("http://", "https://"))
     elif wide:
         yield warning(
             "listen",

@@ -3,8 +3,10 @@
 import platform
 import sqlite3
 import sys
+import sysconfig
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
 from fliqd.doctor.finding import Finding, Subject, note, ok, warning, wrong
@@ -31,7 +33,9 @@ PYTHON_FAULTS: Final = (
 def versions(subject: Subject) -> Iterator[Finding]:
     yield from sqlite(str(_of_daemon(subject) or sqlite3.sqlite_version))
     yield from aiohttp()
-    yield from python(sys.version_info[:3], time.strftime("%Y-%m-%d", time.gmtime()))
+    # The mark of a Python that a distribution keeps (PEP 668), and mends without a new version.
+    kept = Path(sysconfig.get_path("stdlib"), "EXTERNALLY-MANAGED").exists()
+    yield from python(sys.version_info[:3], time.strftime("%Y-%m-%d", time.gmtime()), by_distribution=kept)
 
 
 def sqlite(text: str) -> Iterator[Finding]:
@@ -63,16 +67,24 @@ def aiohttp() -> Iterator[Finding]:
         yield ok("aiohttp", f"aiohttp {library.__version__}")
 
 
-def python(found: Version, today: str) -> Iterator[Finding]:
-    """Judge a version of Python, on a date."""
+def python(found: Version, today: str, *, by_distribution: bool = False) -> Iterator[Finding]:
+    """Judge a version of Python, on a date; what a distribution has mended in it, its version does not tell."""
     text = _text(found)
     fine = True
     for fixed, fault in PYTHON_FAULTS:
         if not _has(found, fixed):
             fine = False
-            yield warning("python", f"Python {text} has {fault}", "upgrade it within its branch")
+            if by_distribution:
+                yield note(
+                    "python",
+                    f"Python {text}, as it was published, has {fault}; your distribution may have mended that",
+                    "install its updates; its changelog tells (Debian's and Ubuntu's: apt changelog python"
+                    f"{_text(found[:2])})",
+                )
+            else:
+                yield warning("python", f"Python {text} has {fault}", "upgrade it within its branch")
     ends = PYTHON_ENDS.get(found[:2])
-    if ends is not None and today > ends:
+    if ends is not None and today > ends and not by_distribution:
         fine = False
         yield warning("python", f"Python {text} gets no fixes since {ends}", "use a newer one")
     if fine:

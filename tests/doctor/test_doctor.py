@@ -249,6 +249,7 @@ def test_versions_with_known_faults() -> None:
     python = {(3, 11, 4): ["warning", "warning"], (3, 11, 14): ["ok"], (3, 12, 1): ["warning"], (3, 14, 0): ["ok"]}
     assert {found: levels(versions.python(found, "2027-01-01")) for found in python} == python
     assert levels(versions.python((3, 11, 14), "2027-11-01")) == ["warning"]
+    assert levels(versions.python((3, 11, 2), "2027-11-01", by_distribution=True)) == ["note", "note"]
 
 
 @contextmanager
