@@ -28,6 +28,8 @@ class Made(NamedTuple):
 class Import(Batch):
     """An import under way; `replayed` counts what is there already."""
 
+    prints_ids = False
+
     def __init__(self, client: Client, output: str, choices: Choices, *, dry_run: bool) -> None:
         super().__init__(client, output)
         self._choices = choices

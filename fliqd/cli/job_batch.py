@@ -56,6 +56,8 @@ def calls(found: Iterable[Entry]) -> Iterator[list[Entry]]:
 class Batch:
     """What has become of the lines so far."""
 
+    prints_ids = True  # in a table: that of each job, as `jobs create` does
+
     def __init__(self, client: Client, output: str) -> None:
         self._client = client
         self._output = output
@@ -101,10 +103,11 @@ class Batch:
         if error is None:
             self.created += result["status"] == CREATED
             self.replayed += result["status"] != CREATED
+            made = result["job"] if "job" in result else result[self._key.removesuffix("s")]
             if self._output == JSONL:
-                made = result["job"] if "job" in result else result[self._key.removesuffix("s")]
-                line = {"line": entry.line, "status": result["status"], "id": made["id"]}
-                show_document(line, JSONL)
+                show_document({"line": entry.line, "status": result["status"], "id": made["id"]}, JSONL)
+            elif self._output == TABLE and self.prints_ids:
+                write(f"{made['id']}\n")
             return
         self.refused += 1
         problems = [str(problem) for problem in problems_of(error)] or [error["message"]]
@@ -117,10 +120,10 @@ class Batch:
             self._problems.append(line)
 
     def summarise(self) -> None:
-        """Print the end, as data."""
+        """Print the end: to a person, or as data."""
         counts = {"created": self.created, "replayed": self.replayed, "refused": self.refused}
         if self._output == TABLE:
-            write(", ".join(f"{name} {count}" for name, count in counts.items()) + "\n")
+            say(", ".join(f"{name} {count}" for name, count in counts.items()))
         elif self._output == JSON:
             show_document({**counts, "problems": self._problems}, JSON)
 
