@@ -104,15 +104,13 @@ def show_pairs(pairs: Iterable[tuple[str, str]]) -> None:
     shown = [(name, clean(value)) for name, value in pairs]
     width = max(len(name) for name, _ in shown)
     for name, value in shown:
-        write(f"{name:<{width}}\t{value}\n" if not is_for_people() else f"{name:<{width}}   {value}\n")
+        write(f"{name:<{width}}   {value}\n" if is_for_people() else f"{name}\t{value}\n")
 
 
 def _plain_chunk(names: Sequence[str], rows: list[list[str]], first: bool) -> None:  # noqa: FBT001 -- internal
-    """Print cells with a tab between them, padded so that they line up wherever the tab stops are."""
-    table = [[name.upper() for name in names], *rows]
-    widths = [max(len(row[column]) for row in table) for column in range(len(names) - 1)]
-    for row in table if first else rows:
-        write("\t".join([*(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=False)), row[-1]]) + "\n")
+    """Print cells with a tab between them and nothing else, as `cut` takes them."""
+    for row in [[name.upper() for name in names], *rows] if first else rows:
+        write("\t".join(row) + "\n")
 
 
 def _rich_chunk(names: Sequence[str], rows: list[list[str]], first: bool) -> None:  # noqa: ARG001, FBT001 -- as above

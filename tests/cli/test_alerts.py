@@ -85,4 +85,4 @@ def test_webhooks_of_a_job(daemon: Daemon, sink: Target) -> None:
     assert json.loads(sink.hit("/answer-w").body)["body"] == "ok"
     listed = daemon("webhooks", "list", "--job", job_id)
     assert re.search(rf"job.completed\s+delivered\s+1/10\s+\S+\s+{job_id}\s+-\s+{sink.url}/told-w", listed.out)
-    assert "webhook_events  \tstarted, completed" in daemon("jobs", "get", job_id).out
+    assert "webhook_events\tstarted, completed" in daemon("jobs", "get", job_id).out
