@@ -25,7 +25,7 @@ from tests.support import FliqdProcess, process
 ROOT = Path(__file__).parents[2]
 TOOLS = ROOT / ".venv/prove/bin"  # made by `make prove`
 AT_ONCE = 2
-DOCUMENTS = ("", "/fliq", "/booper", "/dispatchq", "/quedup")
+DOCUMENTS = ("", "/fliq", "/fliq/v1", "/booper", "/dispatchq", "/quedup")
 CHECKS = (
     "not_a_server_error", "status_code_conformance", "content_type_conformance", "response_headers_conformance",
     "response_schema_conformance",

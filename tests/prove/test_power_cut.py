@@ -3,9 +3,11 @@
 The program runs on a disk that keeps a diary of every write, sync and change of a name (`disk.c`, preloaded). From the
 diary the files are made that a power cut could leave at any point of it: of what was not synced nothing survives, or
 everything, or what came first, or any of the writes, or any sectors of them. Such an image must hold all that had been
-acknowledged up to that point, and all attempts and webhooks whose requests had reached anybody. Some images are lived
-in: the daemon is started on one, the client goes on, and both ledgers must agree in the end. Backups and restores are
-cut off at points of theirs, and right after they said that they are done.
+acknowledged up to that point, and all attempts and webhooks whose requests had reached anybody. With the durability
+`normal`, whose commits wait for no sync, that is not so: of a run of seconds most is gone, which also shows that this
+disk loses what it may. Some images are lived in: the daemon is started on one, the client goes on, and both ledgers
+must agree in the end. Backups and restores are cut off at points of theirs, and right after they said that they are
+done.
 """
 
 import asyncio
@@ -118,9 +120,7 @@ async def test_nothing_acknowledged_is_gone(proof: Proof, library: Path, tmp_pat
         proof.saw(images=1, facts_checked=len(facts))
 
 
-async def test_without_full_durability_the_last_moments_may_go_and_no_more(
-    proof: Proof, library: Path, tmp_path: Path
-) -> None:
+async def test_without_full_durability_what_no_sync_has_kept_goes(proof: Proof, library: Path, tmp_path: Path) -> None:
     """Which also shows that this disk does lose what is not synced."""
     disk = Disk(library, tmp_path / "state")
     client = await a_life(disk, FLIQD_STORE__DURABILITY="normal")

@@ -2,7 +2,9 @@
 
 A page of another origin, one of a name that points here after DNS rebinding, and one of no origin try in a real
 browser (Chromium, headless) whatever a page can: fetches in each mode, forms, beacons, images, scripts, streams,
-sockets; against a daemon that asks for no token. Each file that a daemon makes, started with the umask 0, is looked at.
+sockets; against a daemon that asks for no token. One attempt may be several requests (a question whether it may, and
+what it may do then), of which the refused ones are counted. Each file that a daemon makes, started with the umask 0, is
+looked at.
 Secrets of every kind are searched for wherever they must not be: the log at its most talkative, answers and errors,
 the store's bytes, the export, the process list. The locked requirements are held against published advisories; what is
 in a release, `make release` lists (a CycloneDX bill of materials).

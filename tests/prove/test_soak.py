@@ -6,8 +6,8 @@ rate is half of what the daemon bore just before, for three minutes in which job
 and deleted (`PROVE_SOAK_RATE` sets another), for an hour (`PROVE_SOAK_S` another number of seconds). After the first
 third nothing may grow any more, beyond the 15 % that are chance: not memory, not open files or threads, not the WAL,
 not the store; nor may half of the requests be twice as late, and a millisecond, as before. Each acknowledged job
-arrives once, and each due time of the schedules is there. Lateness is the machine's too, whence the plain timer beside
-it.
+arrives once, and each due time of the schedules is there; those of the three minutes before count with them. Lateness
+is the machine's too, whence the plain timer beside it.
 
 ![Memory, files, store, lateness and waiting jobs over the time of the soak](soak.svg)
 """

@@ -5,7 +5,8 @@ file of a store at rest, and in the log of writes of one whose daemon was killed
 what was due is let go. Each time one of these must be so: the daemon does not start, having changed nothing, or ends
 when it comes to the damage or to the end of its check of all of the store, with its documented code and a message
 that says the way out; or it serves all the jobs there were, or said of a list or a job that it cannot be read. With
-the log harmed it may serve less, but only what had been there at some moment; where it is gone, the start says so. (A
+the log harmed it may serve less, but only what had been there at some moment: each part of it vouches for the one
+before, so that whatever follows the harm counts for nothing. Where it is gone, the start says so. (A
 bit that is changed within a text is nothing that SQLite, or fliqd, could notice; and rows that belong elsewhere may
 be such that a loop dies of them: then it ends with 1, and says which.)
 """
