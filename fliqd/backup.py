@@ -88,7 +88,9 @@ def make(config: Config, to: Path, *, force: bool, progress: copies.Progress) ->
 
 
 def verify(backup: Path, progress: copies.Progress) -> Manifest:
-    """Read all of a backup; raise StoreUnusableError unless it is what was written."""
+    """Read all of a backup; raise StoreUnusableError unless it is what was written, FliqdError where there is none."""
+    if not backup.exists():
+        raise FliqdError(f"there is no file {backup} to verify")
     return _walk(backup, lambda _name: None, progress)
 
 

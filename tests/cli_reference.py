@@ -50,7 +50,11 @@ def _row(group: LazyGroup, name: str, context: click.Context) -> str:
     inner = click.Context(command, parent=context, info_name=name)
     arguments = [piece for piece in command.collect_usage_pieces(inner) if piece != "[OPTIONS]"]
     usage = " ".join([inner.command_path.removeprefix("fliqd "), *arguments])
-    options = [option.opts[-1] for option in command.params if isinstance(option, click.Option)]
+    options = [
+        "/".join([option.opts[-1], *option.secondary_opts])
+        for option in command.params
+        if isinstance(option, click.Option)
+    ]
     asks = "--token" in options
     own = [option for option in options if option not in COMMON and not (asks and option == "--config")]
     cells = (f"`{usage}`", group.what(name), ", ".join(f"`{option}`" for option in own))

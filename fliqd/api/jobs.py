@@ -102,7 +102,7 @@ async def show_jobs(jobs: Jobs, request: web.Request, asked: Params, schedule_id
                 times[field] = parse_time(text)
         except ValueError as err:
             hint = "; a + is written %2B in a query" if text is not None and " " in text else ""
-            problems.append(Problem(name, f"{err}{hint}"))
+            problems.append(Problem(name, f"{err}, got {text!r}{hint}"))
     if problems:
         raise InvalidError(problems)
     where = JobFilter(

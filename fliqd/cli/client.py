@@ -23,6 +23,7 @@ from fliqd.errors import FliqdError, Problem
 
 CONNECT_S: Final = 10.0
 ANSWER_S: Final = 60.0  # the longest silence while an answer is awaited
+LISTED: Final = ("job", "token")  # that commands list, and whose ids are looked up as they are
 IS_IT_RUNNING: Final = "is `fliqd serve` running?"
 
 
@@ -194,7 +195,8 @@ class Client:
                 message = f"{message if self._token else 'no token was sent'}; {self._hint}"
             return NotAllowedError(f"not allowed: {message}")
         if status == HTTPStatus.NOT_FOUND:
-            return MissingError(message)
+            kind = message.removeprefix("there is no ").partition(" ")[0]
+            return MissingError(f"{message}; see `fliqd {kind}s list`" if kind in LISTED else message)
         if status == HTTPStatus.CONFLICT:
             return ConflictingError(message)
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR and "retry-after" in headers:

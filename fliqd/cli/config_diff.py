@@ -97,4 +97,5 @@ def _text(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as err:
-        raise FliqdError(f"{file} cannot be read: {getattr(err, 'strerror', None) or err}") from err
+        why = getattr(err, "strerror", None) or err
+        raise FliqdError(f"{file} cannot be read: {why}; name the right one, or put it back") from err

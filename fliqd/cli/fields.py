@@ -1,8 +1,9 @@
 """Fields of the API as options, the document that the options make, and refusals in their terms."""
 
 import json
+import re
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
 import click
 
@@ -12,6 +13,7 @@ from fliqd.errors import Problem
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
+_OTHERS: Final = re.compile(r"(?<=^and )\w+|\b[a-z]+_[a-z_]+\b")
 Command = Callable[..., None]
 
 
@@ -105,8 +107,12 @@ class Fields:
         for problem in err.problems:
             name, dot, rest = problem.field.partition(".")
             field = self._fields.get(name)
-            problems.append(Problem(f"{field.option if field else name}{dot}{rest}", problem.problem))
+            problems.append(Problem(f"{field.option if field else name}{dot}{rest}", self._in_options(problem.problem)))
         return RefusedError(str(err), code=err.code, status=err.status, problems=problems)
+
+    def _in_options(self, text: str) -> str:
+        """Put options in the place of the API's names of other fields, where a text is about both."""
+        return _OTHERS.sub(lambda name: field.option if (field := self._fields.get(name[0])) else name[0], text)
 
 
 def refuse(option: str, problem: str, cause: Exception | None = None) -> NoReturn:

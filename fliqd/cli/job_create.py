@@ -51,7 +51,7 @@ def command(
         create_all(client, batch, skip or 0, output)
         return
     if url is None:
-        raise click.UsageError("Missing argument 'URL'.")
+        raise click.UsageError("Missing argument 'URL': where the request goes; or --batch FILE, for many.")
     if skip is not None:
         raise click.UsageError("--skip goes with --batch")
     if fields["scheduled_at"] is None and fields["delay"] is None:

@@ -41,6 +41,8 @@ def command(*, client: Client, buffer: str, lines: bool, output: str, **fields: 
             raise click.UsageError("--lines takes the bodies from stdin: leave out the rest")
         _push_lines(client, path, output)
         return
+    if all(value in (None, ()) for value in fields.values()):
+        raise click.UsageError("say what to push: --data or --json, or --lines for each line of stdin; -d '' is empty")
     try:
         answer = client.call("POST", path, ITEM.document(fields), expects="buffer_id")
     except RefusedError as err:

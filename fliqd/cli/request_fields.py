@@ -136,7 +136,7 @@ REQUEST: Final = (
         "backoff",
         {
             "metavar": "KIND",
-            "help": 'exponential, linear, fixed, or an object such as {"kind": "fixed", "initial": "5s"}.',
+            "help": 'exponential, linear, fixed, or an object such as {"kind": "table", "delays": ["5s", "1m"]}.',
         },
         _backoff,
     ),

@@ -146,8 +146,9 @@ def _refuse_without_date(cron: Cron, since: date | None, day_position: int) -> N
     low = (start - date(1970, 1, 1)).days * wall.MINUTES_A_DAY
     if wall.first(cron, low, low + years * 366 * wall.MINUTES_A_DAY) is None:
         days_alone = not cron.last_day and not cron.last_workday and cron.normalised.endswith("*")
+        problem = f"no date within {HORIZON_YEARS} years" if since else "no such date in any year"
         raise CronError(
-            f"no date within {HORIZON_YEARS} years" if since else "no such date in any year",
+            f"{problem} (L is the last day of a month)" if days_alone else problem,
             field=_DAY.name,
             position=day_position,
             suggestion="L" if days_alone else None,

@@ -129,8 +129,9 @@ def _in_words(error: str, raw: bytes, kind: object) -> str:
     if within and struct:
         member = {field.encode_name: field.type for field in msgspec.structs.fields(struct)}[within[1]]
         return f"{within[1]}: {_in_words('Invalid enum value', raw, member)}"
-    choices = next((get_args(part) for part in parts if get_origin(part) is Literal), None)
     match = _EXPECTED.match(error)
+    many = next((get_args(part)[0] for part in parts if get_origin(part) is list), None)
+    choices = next((get_args(part) for part in (*parts, many) if get_origin(part) is Literal), None)
     if choices is not None and "enum value" in error:
         return f"expected {', '.join(choices[:-1])} or {choices[-1]}, got {_shown(raw)}"
     inner = _inner_choices(error, kind)

@@ -95,6 +95,8 @@ async def test_nobody_locks_everybody_out(fliqd: RunningDaemon) -> None:
 async def test_what_is_no_token(fliqd: RunningDaemon, token: dict[str, object], code: str) -> None:
     answer = await fliqd("POST", "/v1/tokens", token)
     assert (answer.status, answer.code) == (400, code)
+    if token.get("scopes") == ["root"]:
+        assert answer.body["error"]["message"] == 'scopes: expected read, write or admin, got ["root"]'
 
 
 async def test_the_last_use_is_written_at_most_once_a_minute(fliqd: RunningDaemon) -> None:

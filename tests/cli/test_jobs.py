@@ -109,8 +109,8 @@ def test_a_waiting_job_is_looked_at_changed_and_run(daemon: Daemon, sink: Target
     assert (changed.json["url"], changed.json["name"], changed.json["tags"]) == (f"{sink.url}/changed", None, ["t"])
 
     shown = daemon("jobs", "get", job_id)
-    assert ["status", "scheduled"] in [[cell.strip() for cell in line.split("\t")] for line in shown.out.splitlines()]
-    assert "name " not in shown.out
+    assert ["status", "scheduled"] in [line.split("\t") for line in shown.out.splitlines()]
+    assert "name\t" not in shown.out
 
     assert daemon("jobs", "run", job_id).out == f"{job_id}\n"
     watched = daemon("jobs", "watch", job_id)
@@ -142,7 +142,7 @@ def test_one_refusal_does_not_keep_the_others(daemon: Daemon) -> None:
     ended = daemon("jobs", "cancel", first, "job_none", second)
     assert ended.code == 4
     assert ended.out.split() == [first, second]
-    assert ended.err.splitlines()[-1] == "fliqd: there is no job 'job_none'"
+    assert ended.err.splitlines()[-1] == "fliqd: there is no job 'job_none'; see `fliqd jobs list`"
 
     conflict = daemon("jobs", "cancel", first)
     assert conflict.code == 5

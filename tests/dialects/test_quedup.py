@@ -431,7 +431,7 @@ JOB = {"name": "Job", "method": "POST", "url": "http://127.0.0.1:1/"}
         (JOB | {"name": 5}, "name: expected a text, got a whole number"),
         (JOB | {"method": "BREW"}, "method: expected GET, POST, PUT, PATCH or DELETE"),
         (JOB | {"url": "ftp://x/"}, "url: "),
-        (JOB | {"run_at": "tomorrow"}, "run_at: expected an RFC 3339 time"),
+        (JOB | {"run_at": "tomorrow"}, 'run_at: got "tomorrow", expected an RFC 3339 time'),
         (JOB | {"run_at": "2023-11-07T05:31:56Z"}, "run_at: must be in the future"),
         (JOB | {"schedule": "61 * * * *"}, 'schedule: "61 * * * *": minute 61'),
         (JOB | {"schedule": ""}, "schedule: "),
