@@ -20,7 +20,7 @@ from typing import Any, Final, Self, cast
 
 import structlog
 
-from fliqd import RELEASED_MS, __version__, credentials, dialects, keyfiles, loop
+from fliqd import RELEASED_MS, __version__, credentials, dialects, heap, keyfiles, loop
 from fliqd.api import app as api
 from fliqd.api.origin import Doorkeeper
 from fliqd.api.server import EdgeRunner
@@ -263,8 +263,7 @@ class Daemon:
             ("scrubber", self._scrubber.run()),
         ):
             self._cleanup.push_async_callback(self._run(name, work))
-        gc.collect()
-        gc.freeze()  # what lives from now on as long as the daemon need not be looked at again
+        heap.settle()
         log.info(
             "daemon.ready",
             version=__version__,

@@ -52,6 +52,15 @@ async def test_what_does_not_finish_within_the_grace_is_handed_back(tmp_path: Pa
         assert (await fliqd.executions(job["id"]))[1]["status"] == "interrupted"
 
 
+async def test_it_takes_nothing_into_memory_to_draw_with(tmp_path: Path) -> None:
+    """Every import is told by the interpreter."""
+    async with process(tmp_path / "state", PYTHONPROFILEIMPORTTIME="1") as fliqd:
+        await fliqd.start()
+        assert await fliqd.kill(signal.SIGTERM) == 0
+        assert any(line.endswith(" structlog\n") for line in fliqd.said)
+        assert not [line for line in fliqd.said if " rich." in line]
+
+
 async def test_a_second_signal_means_now(tmp_path: Path, target: Target) -> None:
     released = target.hold()
     async with process(tmp_path / "state") as fliqd:
