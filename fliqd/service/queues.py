@@ -130,4 +130,4 @@ def with_pause(queue: Queue, now_ms: int, *, paused: bool) -> Queue:
 
 def _check(name: str) -> None:
     if not NAME.fullmatch(name):
-        raise NotFoundError("queue", repr(name[:64]))
+        raise NotFoundError("queue", f"{name[:64]!r}: names have 1 to 64 of the characters a-z A-Z 0-9 _ -")

@@ -110,7 +110,8 @@ async def test_what_a_queue_may_not_be(fliqd: RunningDaemon) -> None:
     ):
         answer = await fliqd("PUT", "/v1/queues/mail", body)
         assert (answer.status, answer.code) == (400, code)
-    assert (await fliqd("PUT", "/v1/queues/a b", {})).status == 404
+    nameless = await fliqd("PUT", "/v1/queues/a b", {})
+    assert (nameless.status, "1 to 64 of the characters" in nameless.body["error"]["message"]) == (404, True)
 
 
 async def test_a_job_that_changes_its_queue_changes_its_lane(fliqd: RunningDaemon, target: Target) -> None:
