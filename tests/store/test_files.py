@@ -273,26 +273,40 @@ def gone(path: Path) -> None:
     path.unlink()
 
 
+def without_log(path: Path) -> None:
+    path.with_name(f"{path.name}-wal").unlink()
+
+
+def without_index(path: Path) -> None:
+    path.with_name(f"{path.name}-shm").unlink()
+
+
 def replaced(path: Path) -> None:
     shutil.copy(path, path.with_name("copy.db"))
     path.with_name("copy.db").replace(path)
 
 
-@pytest.mark.parametrize("harm", [gone, replaced])
+@pytest.mark.parametrize("harm", [gone, replaced, without_log, without_index])
 async def test_a_store_that_is_not_in_its_place_any_more_is_ended(path: Path, harm: Callable[[Path], None]) -> None:
     """What is written to it is on disk, and nobody will find it."""
     failed: list[FliqdError] = []
     store = await open_sqlite(path, failed)
     await store.ping()
     assert failed == []
+    made = a_job(7_008)
+    await store.create_jobs([made])
     harm(path)
     await store.ping()
     [error] = failed
     assert isinstance(error, StoreIOError)
     assert "was moved, deleted or replaced while fliqd had it" in str(error)
     with pytest.raises(StoreIOError):
-        await store.create_jobs([a_job(9)])
+        await store.create_jobs([a_job(7_009)])
     await store.close()
+    if harm is without_log:  # the last to close it has written what stood there into the file
+        with sqlite3.connect(path) as plain:
+            assert plain.execute("SELECT id FROM job WHERE id = ?", (made.id,)).fetchall() == [(made.id,)]
+        plain.close()
 
 
 async def test_a_check_that_finds_no_file_descriptor_is_no_damage(path: Path) -> None:

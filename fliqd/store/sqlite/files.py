@@ -130,18 +130,21 @@ def log_of_writes(path: Path) -> Path:
     return path.with_name(path.name + "-wal")
 
 
-def identity(path: Path) -> tuple[int, int]:
-    """Return what tells a file from another one that takes its place; raise OSError."""
-    stat = path.stat()
-    return stat.st_dev, stat.st_ino
+def identity(path: Path) -> list[tuple[int, int]]:
+    """Return what tells the files of a store in use from others that take their places; raise OSError.
+
+    The file, the log of writes, and the index of that, which holds the locks (sqlite.org/walformat.html).
+    """
+    beside = [path.with_name(path.name + suffix) for suffix in ("-wal", "-shm")]
+    return [(stat.st_dev, stat.st_ino) for stat in (file.stat() for file in (path, *beside))]
 
 
 def out_of_place(path: Path) -> StoreIOError:
     """Say what it means that a daemon no longer finds its store where it was."""
     return StoreIOError(
-        f"the store {path} was moved, deleted or replaced while fliqd had it: what is written goes where nobody finds"
-        " it again. Put it back with its log of writes (the -wal file), or put back a backup (`fliqd restore FILE`),"
-        " and start again"
+        f"the store {path}, or a file that belongs to it (-wal, -shm), was moved, deleted or replaced while fliqd had"
+        " it: what is written goes where nobody finds it again. If the store is gone, put it back with its -wal, or a"
+        " backup (`fliqd restore FILE`); then start again"
     )
 
 
