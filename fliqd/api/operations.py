@@ -88,6 +88,7 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
     ("GET", "/queues"): Operation("List queues", {200: "Queue"}, many="queues"),
     ("GET", "/queues/{name}"): Operation("Read a queue", {200: "Queue"}),
     ("PUT", "/queues/{name}"): Operation("Set the limits of a queue", {200: "Queue"}, QueueDraft),
+    ("PATCH", "/queues/{name}"): Operation("Set some limits of a queue", {200: "Queue"}, QueueDraft),
     ("DELETE", "/queues/{name}"): Operation("Forget the limits of a queue", {204: None}),
     ("POST", "/queues/{name}/pause"): Operation("Pause a queue", {200: "Queue"}),
     ("POST", "/queues/{name}/resume"): Operation("Resume a queue", {200: "Queue"}),

@@ -20,6 +20,7 @@ def add_routes(router: web.UrlDispatcher, prefix: str, queues: QueueService) -> 
     router.add_get(f"{prefix}/queues", partial(list_queues, queues))
     router.add_get(one, partial(get, queues))
     router.add_put(one, partial(put, queues))
+    router.add_patch(one, partial(update, queues))
     router.add_delete(one, partial(delete, queues))
     router.add_post(f"{one}/pause", partial(pause, queues, paused=True))
     router.add_post(f"{one}/resume", partial(pause, queues, paused=False))
@@ -39,6 +40,13 @@ async def put(queues: QueueService, request: web.Request) -> web.Response:
     params(request)
     name = request.match_info["name"]
     await queues.put(name, AskedQueue(*decode(await json_body(request), QueueDraft)))
+    return json_response(queue_view(*await queues.get(name)))
+
+
+async def update(queues: QueueService, request: web.Request) -> web.Response:
+    params(request)
+    name = request.match_info["name"]
+    await queues.update(name, AskedQueue(*decode(await json_body(request), QueueDraft)))
     return json_response(queue_view(*await queues.get(name)))
 
 

@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from fliqd.cli.client import Client
 from fliqd.cli.errors import MissingError
-from fliqd.cli.fields import Field, Fields
+from fliqd.cli.fields import NUMBER, Field, Fields
 from fliqd.cli.request_fields import REQUEST
 
 NOT_OF_A_BUFFER: Final = frozenset({"body", "json", "queue", "tags", "requires_approval", "dynamic_fields"})
@@ -15,7 +15,7 @@ _ID: Final = re.compile(r"buf_[0-9a-z]{26}", re.ASCII)
 BUFFER: Final = Fields(
     (
         Field("--name", "name", {"metavar": "NAME", "help": "What you call it; unique."}, is_emptied=False),
-        Field("--rate", "rate_limit", {"type": float, "metavar": "N", "help": "Requests a second; 10 unless given."}),
+        Field("--rate", "rate_limit", {"type": NUMBER, "metavar": "N", "help": "Requests a second; 10 unless given."}),
         *(field for field in REQUEST if field.name not in NOT_OF_A_BUFFER),
     )
 )

@@ -1,6 +1,7 @@
 """Fields of the API as options, the document that the options make, and refusals in their terms."""
 
 import json
+import math
 import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
@@ -13,7 +14,8 @@ from fliqd.errors import Problem
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-_OTHERS: Final = re.compile(r"(?<=^and )\w+|\b[a-z]+_[a-z_]+\b")
+# What is wrong with a field for the sake of another one.
+_OTHERS: Final = re.compile(r"^(and|goes with an?|is required with|is required, or an?) (\w+)")
 Command = Callable[..., None]
 
 
@@ -39,6 +41,17 @@ class Field(NamedTuple):
     is_emptied: bool = True  # an empty text takes it back to its default; else it is a text like any other, or a slip
 
 
+class _Number(click.types.FloatParamType):
+    """A number as JSON has it: neither `nan` nor `inf`."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        return number if math.isfinite(number) else self.fail(f"{value!r} is not a number.", param, ctx)
+
+
+NUMBER: Final = _Number()
+
+
 class OrEmpty(click.ParamType):  # type: ignore[type-arg]  # not in all versions of click is it generic
     """What another type takes, or an empty text."""
 
@@ -48,6 +61,9 @@ class OrEmpty(click.ParamType):  # type: ignore[type-arg]  # not in all versions
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         return value if value == "" else self._inner.convert(value, param, ctx)
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str | None:
+        return self._inner.get_metavar(param, ctx)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> "list[CompletionItem]":
         return self._inner.shell_complete(ctx, param, incomplete)
@@ -101,7 +117,7 @@ class Fields:
 
     def in_options(self, err: RefusedError) -> RefusedError:
         """Return a refusal that speaks of the options and not of the API's fields."""
-        if err.code == "invalid_json":
+        if any(problem.field == "body" and problem.problem.startswith("is not JSON") for problem in err.problems):
             return err  # there "body" is the whole document
         problems = []
         for problem in err.problems:
@@ -112,7 +128,12 @@ class Fields:
 
     def _in_options(self, text: str) -> str:
         """Put options in the place of the API's names of other fields, where a text is about both."""
-        return _OTHERS.sub(lambda name: field.option if (field := self._fields.get(name[0])) else name[0], text)
+
+        def option(match: re.Match[str]) -> str:
+            field = self._fields.get(match[2])
+            return f"{match[1]} {field.option}" if field else match[0]
+
+        return _OTHERS.sub(option, text)
 
 
 def refuse(option: str, problem: str, cause: Exception | None = None) -> NoReturn:

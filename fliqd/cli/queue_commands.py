@@ -1,6 +1,5 @@
 """`fliqd queues list`, `get`, `update`, `pause`, `resume` and `delete`."""
 
-import json
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -8,7 +7,8 @@ import click
 
 from fliqd.cli.client import Client
 from fliqd.cli.connect import with_client
-from fliqd.cli.fields import OrEmpty
+from fliqd.cli.errors import MissingError, RefusedError
+from fliqd.cli.fields import NUMBER, Field, Fields
 from fliqd.cli.output import (
     TABLE,
     Row,
@@ -23,6 +23,12 @@ from fliqd.cli.output import (
 )
 from fliqd.cli.sides import sides
 
+QUEUE: Final = Fields(
+    (
+        Field("--concurrency", "concurrency", {"type": int, "metavar": "N", "help": "Requests under way at once."}),
+        Field("--rate", "rate", {"type": NUMBER, "metavar": "N", "help": "Requests a second."}),
+    )
+)
 NAMES: Final = ("name", "concurrency", "rate", "paused", "waiting", "running", "source")
 
 
@@ -53,18 +59,18 @@ def get(client: Client, name: str, output: str) -> None:
 
 @click.command("update", epilog=example("fliqd queues update mail --concurrency 2", "fliqd queues update sms --rate 5"))
 @click.argument("name")
-@click.option("--concurrency", type=OrEmpty(int), metavar="N", help="Requests under way at once.")
-@click.option("--rate", type=OrEmpty(float), metavar="N", help="Requests a second.")
+@QUEUE.options(update=True)
 @with_client
 @with_output
-def update(client: Client, name: str, concurrency: int | str | None, rate: float | str | None, output: str) -> None:
+def update(client: Client, name: str, output: str, **fields: Any) -> None:
     """Set limits of a queue; one that is not named stays, and an empty text ('') takes it away. Prints its name."""
-    given = {"concurrency": concurrency, "rate": rate}
-    if concurrency is None and rate is None:
+    if all(value is None for value in fields.values()):
         raise click.UsageError("say which limit: --concurrency, --rate or both; see --help")
-    now = client.get(_path(name), expects="waiting")
-    asked = {limit: now[limit] if value is None else None if value == "" else value for limit, value in given.items()}
-    _show(client.call("PUT", _path(name), json.dumps(asked).encode(), expects="waiting").document, output)
+    try:
+        changed = client.call("PATCH", _path(name), QUEUE.document(fields, update=True), expects="waiting").document
+    except RefusedError as err:
+        raise QUEUE.in_options(err) from err
+    _show(changed, output)
 
 
 @click.command("pause", epilog=example("fliqd queues pause mail"))
@@ -96,6 +102,8 @@ def delete(client: Client, name: str, output: str) -> None:
 
 
 def _path(name: str, tail: str = "") -> str:
+    if not name:
+        raise MissingError("a queue has a name; see `fliqd queues list`")
     return f"/queues/{quote(name, safe='')}{tail}"
 
 

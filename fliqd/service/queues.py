@@ -1,6 +1,6 @@
 """What can be done with queues: their limits, and what waits in them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -70,6 +70,13 @@ class QueueService:
 
     async def put(self, name: str, asked: AskedQueue) -> None:
         """Set the limits of a queue: those that the draft leaves out are taken away, but for its pause."""
+        await self._set(name, asked, {"concurrency": None, "rate": None})
+
+    async def update(self, name: str, asked: AskedQueue) -> None:
+        """Set some limits of a queue: those that the draft leaves out stay as they are."""
+        await self._set(name, asked, {})
+
+    async def _set(self, name: str, asked: AskedQueue, defaults: Mapping[str, None]) -> None:
         _check(name)
         problems = list(asked.problems)
         fields = queue_fields(asked.draft, problems)
@@ -81,7 +88,7 @@ class QueueService:
         paused = asked.draft.paused
 
         def change(old: Queue | None) -> Queue:
-            limits = {"concurrency": None, "rate": None, "updated_ms": now_ms} | fields
+            limits = {**defaults, "updated_ms": now_ms, **fields}
             new = msgspec.structs.replace(_own(old or bare(name, now_ms)), **limits)
             return with_pause(new, now_ms, paused=paused) if isinstance(paused, bool) else new
 

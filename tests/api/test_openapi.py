@@ -103,7 +103,8 @@ OF_BUFFERS: list[Call] = [
     ("DELETE", "/v1/buffers/{id}", None),
 ]  # fmt: skip
 OF_QUEUES: list[Call] = [
-    ("GET", "/v1/queues", None), ("PUT", "/v1/queues/{name}", {"concurrency": 2}), ("GET", "/v1/queues/{name}", None),
+    ("GET", "/v1/queues", None), ("PUT", "/v1/queues/{name}", {"concurrency": 2}),
+    ("PATCH", "/v1/queues/{name}", {"rate": 2}), ("GET", "/v1/queues/{name}", None),
     ("POST", "/v1/queues/{name}/pause", None), ("POST", "/v1/queues/{name}/resume", None),
     ("DELETE", "/v1/queues/{name}", None),
 ]  # fmt: skip

@@ -60,6 +60,8 @@ def test_queues_are_limited_and_paused(daemon: Daemon, sink: Target) -> None:
     assert "say which limit" in daemon("queues", "update", "mail").err
     assert daemon("queues", "update", "mail", "--rate", "5").err == "mail has 2 at once and 5 a second; 0 wait\n"
     assert daemon("queues", "update", "mail", "--concurrency", "").err == "mail has 5 a second; 0 wait\n"
-    assert "expected" in daemon("queues", "update", "mail", "--rate", "0").err
+    assert daemon("queues", "update", "mail", "--rate", "0").err.startswith("fliqd: --rate: got 0, expected")
+    assert "'nan' is not a number" in daemon("queues", "update", "mail", "--rate", "nan").err
+    assert daemon("queues", "update", "", "--rate", "1").code == 4
     assert daemon("queues", "delete", "mail").err == "mail has no limits of its own; 0 wait\n"
     assert daemon("queues", "delete", "mail").code == 4

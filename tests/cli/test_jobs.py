@@ -126,6 +126,14 @@ def test_an_empty_time_is_not_now(daemon: Daemon) -> None:
     assert daemon("jobs", "update", job_id, "--at", "").code == 1
 
 
+def test_refusals_speak_of_options_and_show_what_was_given(daemon: Daemon) -> None:
+    create = ("jobs", "create", "http://127.0.0.1:9/")
+    assert "--json: and --data exclude each other" in daemon(*create, "--delay", "1h", "--json", "1", "--data", "2").err
+    assert "--delay: and --at exclude" in daemon(*create, "--delay", "1h", "--at", "2030-01-01T00:00:00Z").err
+    assert '--queue: got "max_retries x", expected' in daemon(*create, "--queue", "max_retries x").err
+    assert "[retry|fail]" in daemon("jobs", "update", "--help").out
+
+
 def test_an_empty_text_takes_any_field_back_to_its_default(daemon: Daemon) -> None:
     job_id = daemon.create("http://127.0.0.1:9/", "--delay", "1h", "--webhook-url", "http://127.0.0.1:9/")
     given = ("--max-retries", "7", "--on-interrupt", "fail", "--method", "PUT", "--timeout", "9s", "--queue", "q")

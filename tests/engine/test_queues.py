@@ -5,6 +5,7 @@ import socket
 import time
 from collections import Counter
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -161,6 +162,16 @@ async def test_a_job_that_has_changed_its_queue_keeps_to_the_limits_of_that(
     await fliqd("POST", "/v1/queues/shut/resume")
     await fliqd.until(shut["id"], "success")
     assert len(target.hits) == 7
+
+
+async def test_a_limit_that_a_patch_leaves_out_stays(fliqd: RunningDaemon) -> None:
+    await fliqd("PUT", "/v1/queues/mail", {"concurrency": 2, "paused": True})
+    changes: list[dict[str, Any]] = [{"rate": 5}, {"concurrency": 3}, {"paused": False}, {"rate": None}]
+    seen = [(await fliqd("PATCH", "/v1/queues/mail", change)).body for change in changes]
+    assert [(one["concurrency"], one["rate"], one["paused"]) for one in seen] == [
+        (2, 5, True), (3, 5, True), (3, 5, False), (3, None, False),
+    ]  # fmt: skip
+    assert (await fliqd("PATCH", "/v1/queues/mail", {"rate": 0})).code == "invalid_rate"
 
 
 async def test_changes_made_at_once_do_not_lose_each_other(fliqd: RunningDaemon) -> None:
