@@ -1,5 +1,6 @@
 """`/queues`: what limits the jobs that carry a queue's name."""
 
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
@@ -19,8 +20,8 @@ def add_routes(router: web.UrlDispatcher, prefix: str, queues: QueueService) -> 
     one = f"{prefix}/queues/{{name}}"
     router.add_get(f"{prefix}/queues", partial(list_queues, queues))
     router.add_get(one, partial(get, queues))
-    router.add_put(one, partial(put, queues))
-    router.add_patch(one, partial(update, queues))
+    router.add_put(one, partial(limit, queues, queues.put))
+    router.add_patch(one, partial(limit, queues, queues.update))
     router.add_delete(one, partial(delete, queues))
     router.add_post(f"{one}/pause", partial(pause, queues, paused=True))
     router.add_post(f"{one}/resume", partial(pause, queues, paused=False))
@@ -36,17 +37,12 @@ async def get(queues: QueueService, request: web.Request) -> web.Response:
     return json_response(queue_view(*await queues.get(request.match_info["name"])))
 
 
-async def put(queues: QueueService, request: web.Request) -> web.Response:
+async def limit(
+    queues: QueueService, change: Callable[[str, AskedQueue], Awaitable[None]], request: web.Request
+) -> web.Response:
     params(request)
     name = request.match_info["name"]
-    await queues.put(name, AskedQueue(*decode(await json_body(request), QueueDraft)))
-    return json_response(queue_view(*await queues.get(name)))
-
-
-async def update(queues: QueueService, request: web.Request) -> web.Response:
-    params(request)
-    name = request.match_info["name"]
-    await queues.update(name, AskedQueue(*decode(await json_body(request), QueueDraft)))
+    await change(name, AskedQueue(*decode(await json_body(request), QueueDraft)))
     return json_response(queue_view(*await queues.get(name)))
 
 

@@ -52,7 +52,7 @@ class _Number(click.types.FloatParamType):
 NUMBER: Final = _Number()
 
 
-class OrEmpty(click.ParamType):  # type: ignore[type-arg]  # not in all versions of click is it generic
+class _OrEmpty(click.ParamType):  # type: ignore[type-arg]  # not in all versions of click is it generic
     """What another type takes, or an empty text."""
 
     def __init__(self, inner: "click.ParamType[Any] | type") -> None:
@@ -86,7 +86,7 @@ class Fields:
                 names = (field.short, field.option) if field.short else (field.option,)
                 given = field.given
                 if update and field.is_emptied and "type" in given:
-                    given = given | {"type": OrEmpty(given["type"])}
+                    given = given | {"type": _OrEmpty(given["type"])}
                 function = click.option(*names, field.name, **given)(function)
             return function
 

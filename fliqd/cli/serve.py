@@ -22,7 +22,7 @@ def command(file: str | None) -> None:
     from fliqd import config as configuration  # noqa: PLC0415 -- help needs none of these
 
     config = configuration.load(file, os.environ)
-    # structlog takes in rich where it finds it, for tracebacks that are never shown: 4 MB of a daemon's memory.
+    # structlog takes in rich where it finds it, for tracebacks that are never shown: 3 MB of a daemon's memory.
     sys.modules["rich"] = None  # type: ignore[assignment]  # "not to be found", as the import system has it
     import asyncio  # noqa: PLC0415 -- a wrong configuration is told before the heavy imports
 

@@ -138,29 +138,18 @@ def plain_fields(draft: JobDraft, now_ms: int) -> dict[str, Any] | None:
 
 _COMMON: Final = frozenset({"url", "http_method", "scheduled_at", "delay", "headers", "json", "max_retries"})
 # What a problem shows of: times, durations and names, but not URLs, bodies and headers.
-SHOWN: Final = frozenset(
-    [
-        "scheduled_at",
-        "delay",
-        "expires_at",
-        "starts_at",
-        "ends_at",
-        "timeout_seconds",
-        "every",
-        "jitter",
-        "misfire_grace",
-        "dedupe_window",
-        "queue",
-    ]
-)
+_SHOWN: Final = frozenset({
+    "scheduled_at", "delay", "expires_at", "starts_at", "ends_at", "timeout_seconds", "every", "jitter",
+    "misfire_grace", "dedupe_window", "queue",
+})  # fmt: skip
 _RARE: Final = tuple(name for name in JobDraft.__struct_fields__ if name not in _COMMON)
 _rare: Final = attrgetter(*_RARE)
 _UNASKED: Final = (UNSET,) * len(_RARE)
 
 
-def told(name: str, value: object, problem: str) -> str:
+def _told(name: str, value: object, problem: str) -> str:
     """Return a problem with the value that has it, where that is no secret and the problem does not show it."""
-    if name not in SHOWN or not problem.startswith(("expected ", "no such time")):
+    if name not in _SHOWN or not problem.startswith(("expected ", "no such time")):
         return problem
     return f"got {msgspec.json.encode(value).decode()[:80]}, {problem}"
 
@@ -177,7 +166,7 @@ def read_fields(
         try:
             fields.update(read(value, now_ms, defaults))
         except ValueError as err:
-            problems.append(Problem(name, told(name, value, str(err))))
+            problems.append(Problem(name, _told(name, value, str(err))))
     if draft.headers:
         problems += check_headers("headers", draft.headers)
     if draft.query:

@@ -37,7 +37,7 @@ DEFINED_OF_QUEUE: Final = ("concurrency", "rate")
 
 
 class QueueDraft(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """The fields of `PUT /v1/queues/{name}` and `[[queues]]`."""
+    """The fields of `PUT` and `PATCH /v1/queues/{name}`, and of `[[queues]]`."""
 
     name: str | UnsetType | None = UNSET
     concurrency: int | UnsetType | None = UNSET

@@ -130,13 +130,21 @@ def log_of_writes(path: Path) -> Path:
     return path.with_name(path.name + "-wal")
 
 
-def identity(path: Path) -> list[tuple[int, int]]:
-    """Return what tells the files of a store in use from others that take their places; raise OSError.
+def identity(path: Path) -> list[tuple[int, int] | None]:
+    """Return what tells the files of a store in use from others that take their places, None for one that is not there.
 
-    The file, the log of writes, and the index of that, which holds the locks (sqlite.org/walformat.html).
+    The file, the log of writes, and the index of that, which holds the locks (sqlite.org/walformat.html): device and
+    inode of each. Raises OSError where the system cannot say.
     """
-    beside = [path.with_name(path.name + suffix) for suffix in ("-wal", "-shm")]
-    return [(stat.st_dev, stat.st_ino) for stat in (file.stat() for file in (path, *beside))]
+    found: list[tuple[int, int] | None] = []
+    for suffix in ("", "-wal", "-shm"):
+        try:
+            stat = path.with_name(path.name + suffix).stat()
+        except FileNotFoundError:
+            found.append(None)
+        else:
+            found.append((stat.st_dev, stat.st_ino))
+    return found
 
 
 def out_of_place(path: Path) -> StoreIOError:

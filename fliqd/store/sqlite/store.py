@@ -600,11 +600,9 @@ class SqliteStore:
             self._writer.end(files.out_of_place(self._path))
 
     def _is_in_place(self) -> bool:
-        """Tell whether the file that is open is the one that a start would find."""
+        """Tell whether the files that are open are those that a start would find."""
         try:
             return files.identity(self._path) == self._identity
-        except FileNotFoundError:
-            return False
         except OSError:
             return True  # what that means, its reads and writes will tell
 
